@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package types
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Decode reads the plugin's own part of the configuration into the value that v
+// points to, by the rules of [encoding/json]: keys match ignoring case, and where
+// a key occurs in several spellings the exact one wins. An error names the
+// member, with its value. It is [ErrDecodingFailure] for a wrong JSON type,
+// [ErrInvalidNetworkConfig] for a value that its type refuses and for anything
+// that is wrong inside runtimeConfig.
+//
+// If v has a method Validate() error, it is called when all is read, and its
+// error is [ErrInvalidNetworkConfig] unless it has a code of its own.
+//
+// Spec: checklist CONF-045, AMB-022, CAP-004, ERR-014, ERR-015.
+func (c *PluginConfig) Decode(v any) error {
+	if err := c.decode(v); err != nil {
+		return err
+	}
+	return validateTarget(v)
+}
+
+// DecodeStrict is [PluginConfig.Decode] for a plugin that refuses members which
+// it does not know. A member that is neither one of the protocol's nor a field
+// of v is [ErrUnsupportedField], with the nearest known name.
+//
+// Spec: CNI 1.1.0, section 5, "Error", code 2; checklist CONF-031, CONF-032.
+func (c *PluginConfig) DecodeStrict(v any) error {
+	if err := c.decode(v); err != nil {
+		return err
+	}
+	if err := unknownMember(node{raw: c.Raw}, reflect.TypeOf(v), protocolMembers()); err != nil {
+		return err
+	}
+	return validateTarget(v)
+}
+
+// DecodeLenient is [PluginConfig.Decode] for DEL and GC, which clean up as much
+// as they can: a member that cannot be read is passed over and returned as an
+// error for the log, and Validate is not called.
+//
+// Spec: checklist DEL-012, DEL-026, LIFE-017.
+func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
+	target := reflect.ValueOf(v)
+	data := withoutShadowed(c.Raw, target.Type())
+	for range mostPassedOver {
+		target.Elem().SetZero()
+		err := json.Unmarshal(data, v)
+		if err == nil {
+			return passedOver
+		}
+		at, found := locate(node{raw: data}, target.Type())
+		passedOver = append(passedOver, decodeError(at, err))
+		if !found || len(at.raw) == len(data) {
+			break
+		}
+		data = replace(data, at.raw)
+	}
+	target.Elem().SetZero()
+	return passedOver
+}
+
+// mostPassedOver bounds the work that a hostile configuration can cause, since
+// each bad member costs another reading.
+const mostPassedOver = 100
+
+func (c *PluginConfig) decode(v any) error {
+	t := reflect.TypeOf(v)
+	data := withoutShadowed(c.Raw, t)
+	err := json.Unmarshal(data, v)
+	if err == nil {
+		return nil
+	}
+	at, _ := locate(node{raw: data}, t)
+	return decodeError(at, err)
+}
+
+func validateTarget(v any) error {
+	validator, ok := v.(interface{ Validate() error })
+	if !ok {
+		return nil
+	}
+	err := validator.Validate()
+	var coded *Error
+	if err == nil || errors.As(err, &coded) {
+		return err
+	}
+	return NewError(ErrInvalidNetworkConfig, err.Error(), nil)
+}
+
+// Capability reads the value of one capability into the value that v points to,
+// and reports whether there is one. Whatever is wrong with it is
+// [ErrInvalidNetworkConfig].
+//
+// Spec: CNI conventions, "Dynamic plugin specific fields"; checklist CAP-004,
+// CAP-006, CHAIN-008.
+func (c *PluginConfig) Capability(name string, v any) (bool, error) {
+	raw, ok := c.RuntimeConfig[name]
+	if !ok {
+		return false, nil
+	}
+	t := reflect.TypeOf(v)
+	at := node{raw: withoutShadowed(raw, t), path: runtimeConfig + "." + name}
+	err := json.Unmarshal(at.raw, v)
+	if err == nil {
+		return true, nil
+	}
+	at, _ = locate(at, t)
+	return true, decodeError(at, err)
+}
+
+const runtimeConfig = "runtimeConfig"
+
+// protocolMembers are the members of a request that belong to the protocol, and
+// which no plugin may call unknown.
+func protocolMembers() []string {
+	return []string{"cniVersion", "name", "type", "args", "ipMasq", "ipam", "dns", "capabilities", runtimeConfig,
+		"prevResult", "disableCheck", "disableGC"}
+}
+
+// decodeError returns the protocol's error for the value at which decoding
+// failed.
+func decodeError(at node, err error) error {
+	var coded *Error
+	if errors.As(err, &coded) {
+		// A type of this package says it well, but does not know where it stands.
+		msg := coded.Msg
+		if at.path != "" && !strings.HasPrefix(msg, at.path) {
+			msg = at.path + ": " + msg
+		}
+		return &Error{Code: codeAt(at, coded.Code), Msg: msg, Details: coded.Details, Err: coded.Err}
+	}
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		want := describe(kind.Type)
+		code := ErrDecodingFailure
+		if at.isInteger() && strings.Contains(want, "integer") {
+			code = ErrInvalidNetworkConfig // the right JSON type, out of range
+		}
+		return NewError(codeAt(at, code), at.mismatch(want).Error(), nil)
+	}
+	return NewError(ErrInvalidNetworkConfig, at.path+": "+at.show()+" is not valid", err)
+}
+
+// codeAt returns the code for an error at a place: a capability that is wrong in
+// any way makes the configuration invalid.
+func codeAt(at node, code Code) Code {
+	if strings.HasPrefix(strings.ToLower(at.path), strings.ToLower(runtimeConfig)) {
+		return ErrInvalidNetworkConfig
+	}
+	return code
+}
+
+// describe returns what JSON a Go type wants.
+func describe(t reflect.Type) string {
+	if _, ok := reflect.New(t).Interface().(encoding.TextUnmarshaler); ok {
+		return "a string"
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return "an integer of at most " + strconv.Itoa(t.Bits()) + " bits"
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "an unsigned integer of at most " + strconv.Itoa(t.Bits()) + " bits"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Pointer:
+		return describe(t.Elem())
+	}
+	return "another type"
+}
+
+// locate returns the innermost value that cannot be read into its Go type, and
+// whether there is one. It is for errors only and reads everything again.
+func locate(n node, t reflect.Type) (node, bool) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if json.Unmarshal(n.raw, reflect.New(t).Interface()) == nil {
+		return n, false
+	}
+	for child, ct := range children(n, t) {
+		if at, found := locate(child, ct); found {
+			return at, true
+		}
+	}
+	return n, true
+}
+
+// children calls yield for each value inside n that encoding/json reads into a
+// value of its own inside t.
+func children(n node, t reflect.Type) func(yield func(node, reflect.Type) bool) {
+	return func(yield func(node, reflect.Type) bool) {
+		switch t.Kind() {
+		case reflect.Struct:
+			fields := jsonFields(t)
+			members, _ := n.members()
+			for _, m := range members {
+				f, ok := fields.find(m.key)
+				if ok && !yield(n.child(m.key, m.raw), f.typ) {
+					return
+				}
+			}
+		case reflect.Map:
+			members, _ := n.members()
+			for _, m := range members {
+				if !yield(n.child(m.key, m.raw), t.Elem()) {
+					return
+				}
+			}
+		case reflect.Slice, reflect.Array:
+			elements, _ := n.elements()
+			for _, e := range elements {
+				if !yield(e, t.Elem()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// A jsonField is a field of a Go struct as encoding/json sees it.
+type jsonField struct {
+	name string
+	typ  reflect.Type
+}
+
+type fieldList []jsonField
+
+// find returns the field that takes a key.
+func (l fieldList) find(key string) (jsonField, bool) {
+	for _, f := range l {
+		if f.name == key {
+			return f, true
+		}
+	}
+	for _, f := range l {
+		if strings.EqualFold(f.name, key) {
+			return f, true
+		}
+	}
+	return jsonField{}, false
+}
+
+// jsonFields returns the fields of t, those of embedded structs included.
+func jsonFields(t reflect.Type) fieldList {
+	var all fieldList
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		inner := f.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		switch {
+		case name == "-":
+		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
+			all = append(all, jsonFields(inner)...)
+		case f.IsExported():
+			if name == "" {
+				name = f.Name
+			}
+			all = append(all, jsonField{name, f.Type})
+		}
+	}
+	return all
+}
+
+// unknownMember returns the error for the first member of a document that no
+// field of t takes.
+func unknownMember(n node, t reflect.Type, more []string) error {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if readsItself(t) {
+		return nil
+	}
+	if t.Kind() == reflect.Struct {
+		if err := unknownIn(n, jsonFields(t), more); err != nil {
+			return err
+		}
+	}
+	for child, ct := range children(n, t) {
+		if err := unknownMember(child, ct, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readsItself reports whether t has its own way of reading JSON, so that its
+// fields say nothing about what it reads.
+func readsItself(t reflect.Type) bool {
+	_, ok := reflect.New(t).Interface().(json.Unmarshaler)
+	return ok
+}
+
+func unknownIn(n node, fields fieldList, more []string) error {
+	known := slices.Clone(more)
+	for _, f := range fields {
+		known = append(known, f.name)
+	}
+	members, _ := n.members()
+	for _, m := range members {
+		if strings.HasPrefix(m.key, "cni.dev/") || slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, m.key) }) {
+			continue
+		}
+		at := n.child(m.key, m.raw)
+		text := at.path + ": unknown key, with the value " + at.show()
+		if near := nearest(m.key, known); near != "" {
+			text += "; the nearest known key is " + strconv.Quote(near)
+		}
+		return NewError(ErrUnsupportedField, text, nil)
+	}
+	return nil
+}
+
+// nearest returns the name that is most like key, if one is like it at all.
+func nearest(key string, names []string) string {
+	best, bestDistance := "", 1+len(key)/2
+	for _, name := range names {
+		if d := distance(strings.ToLower(key), strings.ToLower(name)); d < bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	return best
+}
+
+// distance returns how many bytes have to be inserted, deleted or replaced to
+// make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// withoutShadowed returns data without the members that encoding/json would let
+// win over an exact spelling of the same key.
+func withoutShadowed(data json.RawMessage, t reflect.Type) json.RawMessage {
+	if !hasTwins(data) {
+		return data
+	}
+	for _, raw := range shadowed(node{raw: data}, t) {
+		data = replace(data, raw)
+	}
+	return data
+}
+
+// shadowed returns the values of members whose key differs in case only from
+// that of another member which is spelled exactly as the field of t. A later
+// value comes first, so that replacing one does not move the next.
+func shadowed(n node, t reflect.Type) []json.RawMessage {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if readsItself(t) {
+		return nil
+	}
+	var all []json.RawMessage
+	if t.Kind() == reflect.Struct {
+		fields := jsonFields(t)
+		members, _ := n.members()
+		for _, m := range members {
+			f, ok := fields.find(m.key)
+			if ok && f.name != m.key && slices.ContainsFunc(members, func(o member) bool { return o.key == f.name }) {
+				all = append(all, m.raw)
+			}
+		}
+	}
+	for child, ct := range children(n, t) {
+		all = append(all, shadowed(child, ct)...)
+	}
+	slices.SortFunc(all, func(a, b json.RawMessage) int { return cap(a) - cap(b) })
+	return all
+}
+
+// replace returns a copy of data with null instead of part, which is a slice of
+// data.
+func replace(data, part json.RawMessage) json.RawMessage {
+	start := cap(data) - cap(part)
+	return slices.Concat(data[:start], json.RawMessage("null"), data[start+len(part):])
+}
+
+// hasTwins reports whether any object of a valid document may hold a key twice,
+// in whatever case. It is the cheap question before the dear one, asked of every
+// request.
+func hasTwins(data json.RawMessage) bool {
+	var keys [64]uint64
+	twins, _ := findTwins(data, keys[:0])
+	return twins
+}
+
+// findTwins looks at the value at the start of b and returns what follows it.
+// The keys of the objects that b is inside of are kept as hashes in seen.
+func findTwins(b json.RawMessage, seen []uint64) (bool, json.RawMessage) {
+	if b[0] != '{' && b[0] != '[' {
+		_, rest := cutValue(b)
+		return false, rest
+	}
+	closing := b[0] + 2 // "}" and "]" follow their openings by two in ASCII
+	own := len(seen)
+	rest := skipSpace(b[1:])
+	for rest[0] != closing {
+		if closing == '}' {
+			key, after := cutValue(rest)
+			seen = append(seen, foldedHash(key))
+			rest = skipSpace(skipSpace(after)[1:])
+		}
+		twins, after := findTwins(rest, seen)
+		if twins {
+			return true, nil
+		}
+		if rest = skipSpace(after); rest[0] == ',' {
+			rest = skipSpace(rest[1:])
+		}
+	}
+	keys := seen[own:]
+	slices.Sort(keys)
+	return len(slices.Compact(keys)) < len(seen)-own, rest[1:]
+}
+
+// foldedHash is the FNV-1a hash of a key with its letters in lower case.
+func foldedHash(key json.RawMessage) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range key {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package types
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// A node is one value of a JSON document that is known to be valid, with its
+// path in the document for messages.
+//
+// The protocol's own documents are read through nodes rather than by
+// encoding/json, because four rules hold for all of them: keys match ignoring
+// case, the exact spelling winning; null is absent; a member that nobody knows
+// survives; and an error names the path and the value.
+//
+// Spec: checklist CONF-045, RES-035, CHAIN-017, AMB-022, AMB-023.
+type node struct {
+	raw  json.RawMessage
+	path string
+}
+
+// parseDocument checks that data is one JSON value in UTF-8 and returns it.
+//
+// Spec: checklist CONF-044: no comments, no trailing commas, no trailing data.
+func parseDocument(data []byte) (node, error) {
+	if !utf8.Valid(data) {
+		return node{}, NewError(ErrDecodingFailure, "not valid JSON: not UTF-8", nil)
+	}
+	if !json.Valid(data) {
+		return node{}, NewError(ErrDecodingFailure, "not valid JSON", syntaxError(data))
+	}
+	return node{raw: bytes.TrimSpace(data)}, nil
+}
+
+// syntaxError returns what is wrong with data, and where.
+func syntaxError(data []byte) error {
+	var v struct{}
+	err := json.Unmarshal(data, &v)
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	before := data[:min(int(syntax.Offset), len(data))]
+	line := 1 + bytes.Count(before, []byte("\n"))
+	return errors.New("line " + strconv.Itoa(line) + ": " + syntax.Error())
+}
+
+// invalid returns the error for a value of the right JSON type that is wrong,
+// or missing.
+func invalid(path, what string) error {
+	return NewError(ErrInvalidNetworkConfig, strings.TrimPrefix(path+": "+what, ": "), nil)
+}
+
+// mismatch returns the error for a value of the wrong JSON type.
+func (n node) mismatch(want string) error {
+	path := n.path
+	if path == "" {
+		path = "the document"
+	}
+	return NewError(ErrDecodingFailure, path+": "+n.show()+" is not valid; want "+want, nil)
+}
+
+// invalid returns the error for a value of the right JSON type that is wrong.
+func (n node) invalid(err error) error {
+	return invalid(n.path, err.Error())
+}
+
+// show returns the value for a message, cut where it is long.
+func (n node) show() string {
+	const most = 60
+	if len(n.raw) <= most {
+		return string(n.raw)
+	}
+	cut := most
+	for !utf8.RuneStart(n.raw[cut]) {
+		cut--
+	}
+	return string(n.raw[:cut]) + "…"
+}
+
+func (n node) isNull() bool { return len(n.raw) == 0 || n.raw[0] == 'n' }
+
+// A member is one key of an object with its value. The value is a slice of the
+// document up to the document's capacity, which is how its place is known.
+type member struct {
+	key string
+	raw json.RawMessage
+}
+
+// members returns the members of an object in document order.
+func (n node) members() ([]member, error) {
+	if len(n.raw) == 0 || n.raw[0] != '{' {
+		return nil, n.mismatch("an object")
+	}
+	var all []member
+	for rest := skipSpace(n.raw[1:]); rest[0] != '}'; {
+		key, after := cutValue(rest)
+		value, after := cutValue(skipSpace(skipSpace(after)[1:])) // the colon
+		all = append(all, member{unquote(key), value})
+		if rest = skipSpace(after); rest[0] == ',' {
+			rest = skipSpace(rest[1:])
+		}
+	}
+	return all, nil
+}
+
+// elements returns the values of an array.
+func (n node) elements() ([]node, error) {
+	if len(n.raw) == 0 || n.raw[0] != '[' {
+		return nil, n.mismatch("an array")
+	}
+	var all []node
+	for rest := skipSpace(n.raw[1:]); rest[0] != ']'; {
+		value, after := cutValue(rest)
+		all = append(all, node{value, n.path + "[" + strconv.Itoa(len(all)) + "]"})
+		if rest = skipSpace(after); rest[0] == ',' {
+			rest = skipSpace(rest[1:])
+		}
+	}
+	return all, nil
+}
+
+// child returns the node of a member.
+func (n node) child(key string, raw json.RawMessage) node {
+	if n.path != "" {
+		key = n.path + "." + key
+	}
+	return node{raw, key}
+}
+
+// fields calls set for each known member that is there and not null, in the
+// order of known, and returns the members that match none of them. Keys match
+// ignoring case; where a key occurs more than once the exact spelling wins, and
+// then the last.
+func (n node) fields(set func(key string, v node) error, known ...string) (map[string]json.RawMessage, error) {
+	all, err := n.members()
+	if err != nil {
+		return nil, err
+	}
+	picked := make([]*member, len(known))
+	var extra map[string]json.RawMessage
+	for i := range all {
+		m := &all[i]
+		k := slices.IndexFunc(known, func(name string) bool { return strings.EqualFold(name, m.key) })
+		switch {
+		case k < 0:
+			if extra == nil {
+				extra = make(map[string]json.RawMessage)
+			}
+			extra[m.key] = slices.Clip(m.raw)
+		case m.key == known[k] || picked[k] == nil || picked[k].key != known[k]:
+			picked[k] = m
+		}
+	}
+	for k, m := range picked {
+		if m == nil || m.raw[0] == 'n' {
+			continue
+		}
+		if err := set(known[k], n.child(known[k], m.raw)); err != nil {
+			return nil, err
+		}
+	}
+	return extra, nil
+}
+
+// collect reads an array with one function for each of its elements. The slice
+// is not nil, even if the array is empty.
+func collect[T any](n node, read func(node) (T, error)) ([]T, error) {
+	elements, err := n.elements()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]T, 0, len(elements))
+	for _, e := range elements {
+		v, err := read(e)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// text reads a string.
+func (n node) text() (string, error) {
+	if len(n.raw) == 0 || n.raw[0] != '"' {
+		return "", n.mismatch("a string")
+	}
+	return unquote(n.raw), nil
+}
+
+// boolean reads true or false.
+func (n node) boolean() (bool, error) {
+	switch string(n.raw) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, n.mismatch("true or false")
+}
+
+// uint reads an unsigned integer of at most so many bits. A negative number is
+// of the right JSON type, and invalid.
+//
+// Spec: checklist AMB-020.
+func (n node) uint(bits int) (uint64, error) {
+	v, err := strconv.ParseUint(string(n.raw), 10, bits)
+	switch {
+	case err == nil:
+		return v, nil
+	case n.isInteger():
+		most := uint64(1)<<bits - 1
+		return 0, n.invalid(errors.New(n.show() + " is out of range; want 0 to " + strconv.FormatUint(most, 10)))
+	}
+	return 0, n.mismatch("an unsigned integer")
+}
+
+func (n node) isInteger() bool {
+	digits := bytes.TrimPrefix(n.raw, []byte("-"))
+	return len(digits) > 0 && len(bytes.Trim(digits, "0123456789")) == 0
+}
+
+// version reads a version; an empty string is the zero Version. What is not a
+// version is [ErrIncompatibleCNIVersion]: nobody can support it.
+//
+// Spec: checklist VER-011, VER-013.
+func (n node) version() (Version, error) {
+	s, err := n.text()
+	if err != nil || s == "" {
+		return 0, err
+	}
+	v, err := ParseVersion(s)
+	if err != nil {
+		return 0, NewError(ErrIncompatibleCNIVersion, n.path+": "+err.Error(), nil)
+	}
+	return v, nil
+}
+
+// addr reads a bare IP address; an empty string is the zero Addr.
+//
+// Spec: checklist RES-017; RES-042: an IPv4-mapped address is an IPv4 address.
+func (n node) addr() (netip.Addr, error) {
+	s, err := n.text()
+	if err != nil || s == "" {
+		return netip.Addr{}, err
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Addr{}, n.invalid(errors.New(quote(s) + ` is not an IP address; want one such as "10.0.0.1", without prefix length or zone`))
+	}
+	return a.Unmap(), nil
+}
+
+// prefix reads an IP address with its prefix length, host bits kept.
+//
+// Spec: checklist RES-016, RES-042.
+func (n node) prefix() (netip.Prefix, error) {
+	s, err := n.text()
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	p, err := netip.ParsePrefix(s)
+	if err == nil && p.Addr().Is4In6() {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if err != nil || !p.IsValid() {
+		return netip.Prefix{}, n.invalid(errors.New(quote(s) + ` is not an address with prefix length; want one such as "10.0.0.2/24"`))
+	}
+	return p, nil
+}
+
+// skipSpace and cutValue walk a document that is known to be valid.
+func skipSpace(b json.RawMessage) json.RawMessage {
+	for i, c := range b {
+		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return b[i:]
+		}
+	}
+	return nil
+}
+
+// cutValue splits b after the value at its start.
+func cutValue(b json.RawMessage) (value, rest json.RawMessage) {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			i += stringEnd(b[i:])
+		case '{', '[':
+			depth++
+			continue
+		case '}', ']':
+			depth--
+		default:
+			if depth > 0 {
+				continue
+			}
+			end := bytes.IndexAny(b[i:], ",]} \t\n\r")
+			if end < 0 {
+				end = len(b) - i
+			}
+			return b[:i+end], b[i+end:]
+		}
+		if depth == 0 {
+			return b[:i+1], b[i+1:]
+		}
+	}
+	return b, nil
+}
+
+// stringEnd returns the index of the quote that closes the string at the start
+// of b.
+func stringEnd(b json.RawMessage) int {
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i
+		}
+	}
+	return len(b) - 1
+}
+
+// unquote returns the text of a JSON string.
+func unquote(raw json.RawMessage) string {
+	if !bytes.ContainsRune(raw, '\\') {
+		return string(raw[1 : len(raw)-1])
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return "" // not reached: the document is valid
+	}
+	return s
+}
+
+// appendString appends s as a JSON string. Unlike encoding/json it leaves "<",
+// ">" and "&" alone.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		case c < ' ':
+			const hex = "0123456789abcdef"
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+		default:
+			// What is not UTF-8 becomes U+FFFD.
+			r, size := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += size
+			continue
+		}
+		i++
+	}
+	return append(b, '"')
+}
+
+// An object writes a JSON object member by member, in the order of the calls.
+type object struct {
+	buf   []byte
+	comma bool
+}
+
+func (o *object) open() { o.buf, o.comma = append(o.buf, '{'), false }
+
+func (o *object) close() { o.buf, o.comma = append(o.buf, '}'), true }
+
+// key starts a member; its value is appended to buf by the caller.
+func (o *object) key(name string) {
+	if o.comma {
+		o.buf = append(o.buf, ',')
+	}
+	o.comma = true
+	o.buf = append(appendString(o.buf, name), ':')
+}
+
+// The following write a member unless it has its zero value.
+
+func (o *object) text(name, s string) {
+	if s != "" {
+		o.key(name)
+		o.buf = appendString(o.buf, s)
+	}
+}
+
+func (o *object) uint(name string, v uint64, set bool) {
+	if set {
+		o.key(name)
+		o.buf = strconv.AppendUint(o.buf, v, 10)
+	}
+}
+
+func (o *object) addr(name string, a netip.Addr) {
+	if a.IsValid() {
+		o.text(name, a.String())
+	}
+}
+
+func (o *object) texts(name string, all []string) {
+	list(o, name, all, func(s string) { o.buf = appendString(o.buf, s) })
+}
+
+// list writes an array with one call for each of its elements, unless it is
+// empty.
+func list[T any](o *object, name string, all []T, write func(T)) {
+	if len(all) == 0 {
+		return
+	}
+	o.key(name)
+	o.buf = append(o.buf, '[')
+	for i, v := range all {
+		if i > 0 {
+			o.buf = append(o.buf, ',')
+		}
+		write(v)
+	}
+	o.buf, o.comma = append(o.buf, ']'), true
+}
+
+// extras writes members that nobody knows as they came, sorted by name.
+func (o *object) extras(all map[string]json.RawMessage) {
+	if len(all) == 0 {
+		return
+	}
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		o.key(name)
+		o.buf = append(o.buf, all[name]...)
+	}
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skel
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+// Env is the outside of a plugin: all that it reads from and writes to its
+// runtime.
+type Env struct {
+	// Environ is the environment as "key=value". Of equal keys the last counts.
+	Environ []string
+	// Stdin is read to its end. Nil: standard input is closed, which is an error for
+	// every command but VERSION.
+	Stdin io.Reader
+	// Stdout takes one JSON document, or nothing. Nil: standard output is closed.
+	Stdout io.Writer
+	// Stderr takes the log, the help and the stack of a panic. Nil: they are
+	// discarded.
+	Stderr io.Writer
+	// Local returns another plugin of the same executable; see types.Call. Main
+	// sets it. Nil: there is none.
+	Local func(plugin string) types.LocalPlugin
+}
+
+// getenv returns the value of a variable. A variable that is set to the empty
+// string counts as unset.
+//
+// Spec: checklist PROTO-014.
+func (e Env) getenv(key string) string {
+	for i := len(e.Environ) - 1; i >= 0; i-- {
+		if name, value, ok := strings.Cut(e.Environ[i], "="); ok && name == key {
+			return value
+		}
+	}
+	return ""
+}
+
+func (e Env) stderr() io.Writer {
+	if e.Stderr == nil {
+		return io.Discard
+	}
+	return e.Stderr
+}
+
+// maxStdin bounds what is read from standard input, in bytes.
+//
+// Spec: checklist PROTO-029, which asks for 16 MiB or more.
+const maxStdin = 32 << 20
+
+// readStdin reads standard input to its end, for as long as ctx allows.
+func (e Env) readStdin(ctx context.Context) ([]byte, error) {
+	if e.Stdin == nil {
+		return nil, ioError("read standard input", os.ErrClosed)
+	}
+	type read struct {
+		data []byte
+		err  error
+	}
+	done := make(chan read, 1)
+	go func() {
+		data, err := io.ReadAll(io.LimitReader(e.Stdin, maxStdin+1))
+		done <- read{data, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ioError("read standard input", context.Cause(ctx))
+	case r := <-done:
+		if r.err == nil && len(r.data) > maxStdin {
+			r.err = errors.New("more than " + strconv.Itoa(maxStdin>>20) + " MiB")
+		}
+		if r.err != nil {
+			return nil, ioError("read standard input", r.err)
+		}
+		return r.data, nil
+	}
+}
+
+func ioError(what string, err error) error {
+	return types.NewError(types.ErrIOFailure, what, err)
+}
+
+// The variables of the protocol.
+//
+// Spec: CNI 1.1.0, section 2, "Parameters"; checklist 1.4.
+const (
+	envCommand     = "CNI_COMMAND"
+	envContainerID = "CNI_CONTAINERID"
+	envNetns       = "CNI_NETNS"
+	envIfName      = "CNI_IFNAME"
+	envArgs        = "CNI_ARGS"
+	envPath        = "CNI_PATH"
+
+	// envOverride permits the plugin's own namespace as the container's. It is not
+	// in the specification.
+	//
+	// Source: containernetworking/cni v1.3.0, pkg/skel/skel.go.
+	envOverride = "CNI_NETNS_OVERRIDE"
+
+	// envTraceParent carries the trace that the request is part of. It is not in the
+	// specification.
+	//
+	// Source: https://www.w3.org/TR/trace-context/, section 3.2.
+	envTraceParent = "TRACEPARENT"
+)
+
+// parameters reads the variables that a command takes. All that is wrong with
+// them is reported at once.
+//
+// Spec: checklist PROTO-009 to PROTO-018, PROTO-020 to PROTO-024, ARG-008.
+func (e Env) parameters(cmd command, log *slog.Logger) (types.Call, error) {
+	call := types.Call{
+		Command: cmd.name,
+		Environ: e.Environ,
+		Stderr:  e.stderr(),
+		Local:   e.Local,
+	}
+	var missing, wrong []string
+	read := func(key string, need need, check func(string) error) string {
+		value := e.getenv(key)
+		switch {
+		case need == unused:
+			return ""
+		case value == "" && need == required:
+			missing = append(missing, key)
+		case value != "":
+			if err := check(value); err != nil {
+				wrong = append(wrong, key+": "+err.Error())
+			}
+		}
+		return value
+	}
+	call.ContainerID = read(envContainerID, cmd.containerID, types.ValidateContainerID)
+	call.Netns = read(envNetns, cmd.netns, validateNetns)
+	call.IfName = read(envIfName, cmd.ifName, validateIfName)
+	if len(missing) > 0 {
+		wrong = append([]string{strings.Join(missing, ", ") + ": required and missing"}, wrong...)
+	}
+	if len(wrong) > 0 {
+		return call, types.NewError(types.ErrInvalidEnvironmentVariables, strings.Join(wrong, "; "), nil)
+	}
+	call.Path = e.path(log)
+	var err error
+	if cmd.ifName != unused {
+		call.Args, err = types.ParseArgs(e.getenv(envArgs))
+	}
+	return call, err
+}
+
+func validateNetns(path string) error {
+	if strings.ContainsRune(path, 0) {
+		return errors.New("holds a NUL")
+	}
+	return nil
+}
+
+// validateIfName checks a name by the rules of the system. They are known for
+// Linux; elsewhere the plugin finds out.
+//
+// Spec: checklist AMB-039.
+func validateIfName(name string) error {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	return types.ValidateInterfaceName(name)
+}
+
+// path returns the directories of CNI_PATH. An empty or relative element would
+// mean the working directory, which says nothing about plugins.
+//
+// Spec: checklist PROTO-026, PROTO-040, AMB-042.
+func (e Env) path(log *slog.Logger) []string {
+	var dirs []string
+	for _, dir := range filepath.SplitList(e.getenv(envPath)) {
+		if !filepath.IsAbs(dir) {
+			log.Warn("CNI_PATH: element passed over, want an absolute path", "element", dir)
+			continue
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
+// traceID returns the trace that the request is part of, or "".
+func (e Env) traceID() string {
+	parts := strings.Split(e.getenv(envTraceParent), "-")
+	if len(parts) < 4 || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" {
+		return ""
+	}
+	return parts[1]
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skel
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+// LogOptions say where the log of a plugin goes. The zero LogOptions are text on
+// standard error, from [slog.LevelInfo] on.
+type LogOptions struct {
+	// Level is the least level that is logged. Nil: slog.LevelInfo.
+	Level slog.Leveler
+	// File is the path of a file that records are appended to, instead of standard
+	// error. It is created with mode 0600. If it cannot be opened, the log goes to
+	// standard error and says so. Empty: standard error.
+	File string
+	// JSON makes each record one JSON object instead of text.
+	JSON bool
+}
+
+// handler returns the handler of the log, and what closes it.
+func (o LogOptions) handler(stderr io.Writer) (slog.Handler, io.Closer, error) {
+	w, closer := stderr, io.Closer(io.NopCloser(nil))
+	var failed error
+	if o.File != "" {
+		// O_APPEND keeps the records of many plugins whole.
+		f, err := os.OpenFile(o.File, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err == nil {
+			w, closer = f, f
+		}
+		failed = err
+	}
+	options := &slog.HandlerOptions{Level: o.Level}
+	if o.JSON {
+		return slog.NewJSONHandler(w, options), closer, failed
+	}
+	return slog.NewTextHandler(w, options), closer, failed
+}
+
+// logAttrs returns what each record of a request says. The configuration and the
+// environment are never logged: they may hold secrets.
+func logAttrs(plugin string, call types.Call, network, traceID string) []any {
+	var attrs []any
+	add := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, slog.String(key, value))
+		}
+	}
+	add("plugin", plugin)
+	add("command", string(call.Command))
+	add("network", network)
+	add("container", call.ContainerID)
+	add("interface", call.IfName)
+	add("trace", traceID)
+	return attrs
+}
+
+type loggerKey struct{}
+
+// withLogger returns a context whose records, through [slog.Default] in the
+// process of Main, go where log's go.
+func withLogger(ctx context.Context, log *slog.Logger) context.Context {
+	return context.WithValue(ctx, loggerKey{}, log.Handler())
+}
+
+// A contextHandler hands records on to the handler of the request in whose
+// context they are logged, so that slog.InfoContext says which request it was.
+type contextHandler struct {
+	fallback slog.Handler
+	// changes repeats WithAttrs and WithGroup on whatever handler it turns out to be.
+	changes []func(slog.Handler) slog.Handler
+}
+
+func (h contextHandler) handler(ctx context.Context) slog.Handler {
+	base, ok := ctx.Value(loggerKey{}).(slog.Handler)
+	if !ok {
+		base = h.fallback
+	}
+	for _, change := range h.changes {
+		base = change(base)
+	}
+	return base
+}
+
+func (h contextHandler) with(change func(slog.Handler) slog.Handler) contextHandler {
+	changes := append(h.changes[:len(h.changes):len(h.changes)], change)
+	return contextHandler{h.fallback, changes}
+}
+
+func (h contextHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.handler(ctx).Enabled(ctx, level)
+}
+
+func (h contextHandler) Handle(ctx context.Context, record slog.Record) error {
+	return h.handler(ctx).Handle(ctx, record)
+}
+
+func (h contextHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return h.with(func(b slog.Handler) slog.Handler { return b.WithAttrs(attrs) })
+}
+
+func (h contextHandler) WithGroup(name string) slog.Handler {
+	return h.with(func(b slog.Handler) slog.Handler { return b.WithGroup(name) })
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+// Main runs a plugin as the process: it executes one command and ends the process
+// with its exit status. It does not return.
+//
+// Given several plugins, Main is the main of an executable that holds them all.
+// The name that the executable was called by, without directory and ".exe",
+// selects one, or else the type of the configuration. A plugin that delegates to
+// another one of the same executable reaches it without a new process; see
+// types.Call.
+//
+// Before the handler runs, descriptor 1 is made to be standard error, and stays
+// so. SIGTERM and SIGINT cancel the request.
+//
+// Spec: checklist PROTO-034, PROTO-049.
+func Main(plugins ...Runner) {
+	env := processEnv()
+	slog.SetDefault(slog.New(contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		s := <-signals
+		cancel(fmt.Errorf("signal %s: %w", s, types.ErrTryAgainLater))
+	}()
+	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))
+}
+
+// runOneOf runs the plugin that the name of the executable or the configuration
+// selects.
+func runOneOf(ctx context.Context, env Env, argv0 string, plugins []Runner) (exit int) {
+	env.Local = func(name string) types.LocalPlugin { return local(plugins, name) }
+	selected, env, err := choose(ctx, env, argv0, plugins)
+	if err != nil {
+		return program{name: baseName(argv0), versions: types.Versions()}.refuse(env, err)
+	}
+	return selected.Run(ctx, env)
+}
+
+// choose returns the plugin to run. If it had to read the configuration for that,
+// the Env it returns holds it.
+func choose(ctx context.Context, env Env, argv0 string, plugins []Runner) (Runner, Env, error) {
+	if p := find(plugins, baseName(argv0)); p != nil {
+		return p, env, nil
+	}
+	if len(plugins) == 0 {
+		return nil, env, errors.New("the executable holds no plugin")
+	}
+	if _, err := findCommand(env.getenv(envCommand)); err != nil {
+		// VERSION, for which all plugins are alike, or an error that any of them
+		// reports.
+		return plugins[0], env, nil
+	}
+	stdin, err := env.readStdin(ctx)
+	if err != nil {
+		return nil, env, err
+	}
+	net, err := types.ParsePluginConfig(stdin)
+	if err != nil {
+		return nil, env, err
+	}
+	env.Stdin = bytes.NewReader(stdin)
+	if p := find(plugins, net.Type); p != nil {
+		return p, env, nil
+	}
+	return nil, env, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("type: %q is no plugin of this executable, which has %s", net.Type, names(plugins)), nil)
+}
+
+func baseName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".exe") }
+
+// find returns the plugin of that name, or the only one there is.
+func find(plugins []Runner, name string) Runner {
+	if len(plugins) == 1 {
+		return plugins[0]
+	}
+	for _, p := range plugins {
+		if p.program().name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func names(plugins []Runner) string {
+	var all []string
+	for _, p := range plugins {
+		all = append(all, p.program().name)
+	}
+	return strings.Join(all, ", ")
+}
+
+// local returns a plugin of the executable by its name, as package ipam runs it.
+func local(plugins []Runner, name string) types.LocalPlugin {
+	for _, p := range plugins {
+		if p.program().name == name {
+			return func(ctx context.Context, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+				return p.Run(ctx, Env{
+					Environ: environ,
+					Stdin:   stdin,
+					Stdout:  stdout,
+					Stderr:  stderr,
+					Local:   func(other string) types.LocalPlugin { return local(plugins, other) },
+				})
+			}
+		}
+	}
+	return nil
+}

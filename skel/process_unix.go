@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package skel
+
+import (
+	"os"
+	"syscall"
+)
+
+// takeStdout moves standard output to a descriptor of its own, which no child
+// process inherits, and puts standard error in its place. It returns nil if
+// standard output is closed.
+func takeStdout() *os.File {
+	if wasClosed(os.Stdout) {
+		return nil
+	}
+	fd, err := syscall.Dup(1)
+	if err != nil {
+		return nil
+	}
+	syscall.CloseOnExec(fd)
+	if err := dup2(2, 1); err != nil {
+		return nil
+	}
+	return os.NewFile(uintptr(fd), "stdout")
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+// A program is a Plugin without its type parameter: the protocol around the
+// handlers.
+type program struct {
+	name, about         string
+	versions            []types.Version
+	chained, needsNetns bool
+	timeout             time.Duration
+
+	has    func(types.Command) bool
+	handle func(context.Context, command, *request) (*types.Result, error)
+}
+
+// A request is what a program knows of one execution.
+type request struct {
+	program *program
+	env     Env
+
+	call       types.Call
+	net        *types.PluginConfig
+	prevResult *types.Result
+	valid      []types.Attachment
+	traceID    string
+	log        *slog.Logger
+	undo       *undoStack
+}
+
+func (p program) run(ctx context.Context, env Env) (exit int) {
+	if p.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("%s did not finish within %s: %w", p.name, p.timeout, types.ErrTryAgainLater))
+		defer cancel()
+	}
+	q := &request{program: &p, env: env, traceID: env.traceID(), undo: &undoStack{}}
+	q.openLog(LogOptions{})
+	document, err := q.answer(ctx)
+	if err == nil {
+		err = q.deliver(document)
+		if err == nil {
+			return 0
+		}
+		// Standard output is broken: there is nowhere to put an error object.
+		q.log.Error("the answer cannot be written", "cause", errors.Join(err, q.undo.run(ctx)))
+		return 1
+	}
+	return q.refuse(q.failed(ctx, err))
+}
+
+// refuse answers with an error alone.
+func (p program) refuse(env Env, err error) (exit int) {
+	q := &request{program: &p, env: env}
+	q.openLog(LogOptions{})
+	return q.refuse(err)
+}
+
+func (q *request) refuse(err error) (exit int) {
+	if werr := q.deliver(q.errorDocument(err)); werr != nil {
+		q.log.Error("the error cannot be written", "error", err, "cause", werr)
+	}
+	return 1
+}
+
+// deliver writes a document and a newline to standard output, at once.
+func (q *request) deliver(document []byte) error {
+	if len(document) == 0 {
+		return nil
+	}
+	if q.env.Stdout == nil {
+		return io.ErrClosedPipe
+	}
+	_, err := q.env.Stdout.Write(append(document, '\n'))
+	return err
+}
+
+// openLog makes the log of the request.
+func (q *request) openLog(o LogOptions) io.Closer {
+	handler, closer, err := o.handler(q.env.stderr())
+	network := ""
+	if q.net != nil {
+		network = q.net.Name
+	}
+	q.log = slog.New(handler).With(logAttrs(q.program.name, q.call, network, q.traceID)...)
+	if err != nil {
+		q.log.Warn("log to standard error instead of the file", "cause", err)
+	}
+	return closer
+}
+
+// answer returns the document for standard output, or nil for none. The steps
+// have the order of the specification's own checks.
+//
+// Spec: checklist PROTO-048.
+func (q *request) answer(ctx context.Context) ([]byte, error) {
+	name := q.env.getenv(envCommand)
+	if name == string(types.CommandVersion) {
+		return q.versionInfo(ctx), nil
+	}
+	cmd, err := findCommand(name)
+	if err != nil {
+		if name == "" {
+			q.program.help(q.env.stderr())
+		}
+		return nil, err
+	}
+	if err := q.program.complete(); err != nil {
+		return nil, err
+	}
+	if q.call, err = q.env.parameters(cmd, q.log); err != nil {
+		return nil, err
+	}
+	if err := q.readConfig(ctx, cmd); err != nil {
+		return nil, err
+	}
+	q.openLog(LogOptions{})
+	q.call.Netns, err = guardNetns(cmd, q.call.Netns, q.program.needsNetns, q.env.getenv(envOverride), q.log)
+	if err != nil {
+		return nil, err
+	}
+	return q.execute(ctx, cmd)
+}
+
+// complete reports whether there is a handler for each command that the versions
+// of the plugin have.
+func (p *program) complete() error {
+	var lacking []string
+	for _, cmd := range commands() {
+		if p.supportsSince(cmd.since) && !p.has(cmd.name) {
+			lacking = append(lacking, string(cmd.name))
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	return fmt.Errorf("plugin %s has no handler for %s; a command with nothing to do wants skel.NothingToDo", p.name, strings.Join(lacking, ", "))
+}
+
+func (p *program) supportsSince(since types.Version) bool {
+	for _, v := range p.versions {
+		if v >= since {
+			return true
+		}
+	}
+	return false
+}
+
+// newest returns the newest version that the plugin supports.
+func (p *program) newest() types.Version {
+	var newest types.Version
+	for _, v := range p.versions {
+		newest = max(newest, v)
+	}
+	return newest
+}
+
+// readConfig reads standard input and judges the version.
+func (q *request) readConfig(ctx context.Context, cmd command) error {
+	stdin, err := q.env.readStdin(ctx)
+	if err != nil {
+		return err
+	}
+	q.call.Stdin = stdin
+	net, err := types.ParsePluginConfig(stdin)
+	if err != nil {
+		return err
+	}
+	if err := q.judgeVersion(cmd, net.CNIVersion); err != nil {
+		return err
+	}
+	q.net, q.call.CNIVersion = net, net.CNIVersion
+	return q.readContext(cmd)
+}
+
+// judgeVersion refuses a version that the plugin does not support, and one that
+// does not have the command.
+//
+// Spec: CNI 1.1.0, section 5, "Error", code 1; checklist VER-009, VER-010,
+// VER-014, VER-015, AMB-013.
+func (q *request) judgeVersion(cmd command, v types.Version) error {
+	if !types.Supports(q.program.versions, v) {
+		return &types.Error{
+			Code:    types.ErrIncompatibleCNIVersion,
+			Msg:     "CNI version " + v.String() + " is not supported",
+			Details: "supported: " + versionList(q.program.versions),
+		}
+	}
+	if v < cmd.since {
+		return types.NewError(types.ErrIncompatibleCNIVersion, "CNI version "+v.String()+" has no "+string(cmd.name)+", which is since "+cmd.since.String(), nil)
+	}
+	return nil
+}
+
+func versionList(versions []types.Version) string {
+	var text []string
+	for _, v := range versions {
+		text = append(text, v.String())
+	}
+	return strings.Join(text, ", ")
+}
+
+// readContext reads what the runtime added to the configuration.
+//
+// Spec: checklist CHAIN-019, CHAIN-022 to CHAIN-024, CHK-004, DEL-009, DEL-010,
+// GC-018 to GC-021, AMB-065, AMB-067.
+func (q *request) readContext(cmd command) (err error) {
+	if cmd.prevResult != unused {
+		q.prevResult, err = q.net.PrevResult()
+	}
+	switch {
+	case err != nil && cmd.lenient:
+		q.log.Warn("prevResult: passed over", "cause", err)
+		q.prevResult = nil
+	case err != nil:
+		return prevResultError(err)
+	case q.prevResult == nil && (cmd.prevResult == required || cmd.name == types.CommandAdd && q.program.chained):
+		return types.NewError(types.ErrInvalidNetworkConfig, "prevResult: required for "+string(cmd.name)+" and missing", nil)
+	}
+	if cmd.attachments == required {
+		q.valid, err = q.net.ValidAttachments()
+		return err
+	}
+	return nil
+}
+
+func prevResultError(err error) error {
+	var e *types.Error
+	if !errors.As(err, &e) || strings.HasPrefix(e.Msg, "prevResult") {
+		return err
+	}
+	return types.NewError(e.Code, "prevResult: "+e.Msg, e.Err)
+}
+
+// execute calls the handler and encodes what it returns.
+func (q *request) execute(ctx context.Context, cmd command) ([]byte, error) {
+	var result *types.Result
+	err := await(ctx, stopTime, func() (err error) {
+		result, err = q.program.handle(ctx, cmd, q)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case cmd.name != types.CommandAdd:
+		return nil, nil
+	case result == nil:
+		return nil, errors.New("ADD returned no result")
+	}
+	if lost := result.Lost(q.call.CNIVersion); len(lost) > 0 {
+		q.log.Debug("the version of the request cannot express all of the result", "lost", lost)
+	}
+	return result.Encode(q.call.CNIVersion)
+}
+
+// failed runs the undo steps of a failed ADD and joins what went wrong there.
+func (q *request) failed(ctx context.Context, err error) error {
+	var p *panicError
+	if errors.As(err, &p) {
+		fmt.Fprintf(q.env.stderr(), "%v\n%s", p, p.stack)
+	}
+	if q.call.Command != types.CommandAdd {
+		return err
+	}
+	if undone := q.undo.run(ctx); undone != nil {
+		return fmt.Errorf("%w\nundo: %w", err, undone)
+	}
+	return err
+}
+
+// errorDocument returns the error object for err. An error without a code gets
+// one here and nowhere else.
+//
+// Spec: checklist ERR-004, ERR-005, ERR-021, ERR-022, ERR-025.
+func (q *request) errorDocument(err error) []byte {
+	e := types.Error{Code: code(err), Msg: err.Error()}
+	var coded *types.Error
+	if errors.As(err, &coded) {
+		e = *coded
+		if text := err.Error(); text != coded.Error() {
+			e.Details = strings.TrimPrefix(text, e.Msg+": ")
+		}
+	}
+	if e.Details == "" && e.Err == nil {
+		e.Details = q.where()
+	}
+	e.CNIVersion = q.call.CNIVersion
+	if e.CNIVersion == 0 {
+		e.CNIVersion = q.program.newest()
+	}
+	return e.Encode()
+}
+
+// code returns the code of an error that is no types.Error.
+func code(err error) types.Code {
+	var c types.Code
+	switch {
+	case errors.As(err, &c):
+		return c
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return types.ErrTryAgainLater
+	}
+	return types.ErrInternal
+}
+
+// where names what the request was about.
+func (q *request) where() string {
+	var parts []string
+	add := func(what, name string) {
+		if name != "" {
+			parts = append(parts, what+" "+name)
+		}
+	}
+	add("plugin", q.program.name)
+	if q.net != nil {
+		add("network", q.net.Name)
+	}
+	add("container", q.call.ContainerID)
+	add("interface", q.call.IfName)
+	return strings.Join(parts, ", ")
+}

@@ -141,9 +141,11 @@ func (n node) object() (map[string]json.RawMessage, error) {
 	}
 	all := make(map[string]json.RawMessage, len(members))
 	for _, m := range members {
-		if !(node{raw: m.raw}).isNull() {
-			all[m.key] = slices.Clip(m.raw)
+		if (node{raw: m.raw}).isNull() {
+			delete(all, m.key) // the last one counts: AMB-023
+			continue
 		}
+		all[m.key] = slices.Clip(m.raw)
 	}
 	return all, nil
 }
@@ -217,9 +219,5 @@ func attachments(list node) ([]Attachment, error) {
 		}
 		return a, err
 	})
-	var e *Error
-	if errors.As(err, &e) && e.Code == ErrDecodingFailure {
-		return nil, &Error{Code: ErrInvalidNetworkConfig, Msg: e.Msg, Details: e.Details, Err: e.Err}
-	}
-	return all, err
+	return all, invalidConfig(err)
 }

@@ -277,7 +277,7 @@ func (r *Result) MarshalJSON() ([]byte, error) { return r.Encode(Newest) }
 
 // UnmarshalJSON implements [json.Unmarshaler] by [DecodeResult].
 func (r *Result) UnmarshalJSON(data []byte) error {
-	doc := node{raw: data}
+	doc := node{raw: data, path: here}
 	if doc.isNull() {
 		return nil
 	}

@@ -105,7 +105,7 @@ func validateTarget(v any) error {
 // Spec: CNI conventions, "Dynamic plugin specific fields"; checklist CAP-004,
 // CAP-006, CHAIN-008.
 func (c *PluginConfig) Capability(name string, v any) (bool, error) {
-	raw, ok := c.RuntimeConfig[name]
+	raw, ok := c.capability(name)
 	if !ok {
 		return false, nil
 	}
@@ -117,6 +117,21 @@ func (c *PluginConfig) Capability(name string, v any) (bool, error) {
 	}
 	at, _ = locate(at, t)
 	return true, decodeError(at, err)
+}
+
+// capability returns the value of a capability. Its name matches ignoring case,
+// the exact spelling winning, and of several others the first one as text.
+func (c *PluginConfig) capability(name string) (json.RawMessage, bool) {
+	if raw, ok := c.RuntimeConfig[name]; ok {
+		return raw, true
+	}
+	best, found := "", false
+	for have := range c.RuntimeConfig {
+		if strings.EqualFold(have, name) && (!found || have < best) {
+			best, found = have, true
+		}
+	}
+	return c.RuntimeConfig[best], found
 }
 
 const runtimeConfig = "runtimeConfig"
@@ -133,9 +148,14 @@ func protocolMembers() []string {
 func decodeError(at node, err error) error {
 	var coded *Error
 	if errors.As(err, &coded) {
-		// A type of this package says it well, but does not know where it stands.
-		msg := coded.Msg
-		if at.path != "" && !strings.HasPrefix(msg, at.path) {
+		// A type that reads itself says it well, but does not know where it stands.
+		msg, ok := strings.CutPrefix(coded.Msg, here)
+		switch {
+		case ok && at.path != "":
+			msg = at.path + msg
+		case ok:
+			msg = strings.TrimLeft(msg, ".: ")
+		case at.path != "":
 			msg = at.path + ": " + msg
 		}
 		return &Error{Code: codeAt(at, coded.Code), Msg: msg, Details: coded.Details, Err: coded.Err}
@@ -149,13 +169,14 @@ func decodeError(at node, err error) error {
 		}
 		return NewError(codeAt(at, code), at.mismatch(want).Error(), nil)
 	}
-	return NewError(ErrInvalidNetworkConfig, at.path+": "+at.show()+" is not valid", err)
+	return NewError(ErrInvalidNetworkConfig, strings.TrimPrefix(at.path+": "+at.show()+" is not valid", ": "), err)
 }
 
 // codeAt returns the code for an error at a place: a capability that is wrong in
 // any way makes the configuration invalid.
 func codeAt(at node, code Code) Code {
-	if strings.HasPrefix(strings.ToLower(at.path), strings.ToLower(runtimeConfig)) {
+	root, _, _ := strings.Cut(at.path, ".")
+	if strings.EqualFold(root, runtimeConfig) {
 		return ErrInvalidNetworkConfig
 	}
 	return code
@@ -195,6 +216,9 @@ func locate(n node, t reflect.Type) (node, bool) {
 	}
 	if json.Unmarshal(n.raw, reflect.New(t).Interface()) == nil {
 		return n, false
+	}
+	if readsItself(t) {
+		return n, true // and its own error says where
 	}
 	for child, ct := range children(n, t) {
 		if at, found := locate(child, ct); found {
@@ -308,8 +332,11 @@ func unknownMember(n node, t reflect.Type, more []string) error {
 // readsItself reports whether t has its own way of reading JSON, so that its
 // fields say nothing about what it reads.
 func readsItself(t reflect.Type) bool {
-	_, ok := reflect.New(t).Interface().(json.Unmarshaler)
-	return ok
+	switch reflect.New(t).Interface().(type) {
+	case json.Unmarshaler, encoding.TextUnmarshaler:
+		return true
+	}
+	return false
 }
 
 func unknownIn(n node, fields fieldList, more []string) error {

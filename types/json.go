@@ -27,6 +27,11 @@ type node struct {
 	path string
 }
 
+// here is the path of a value that a method UnmarshalJSON reads, which cannot
+// know where the value stands. Its caller puts the path in its place: see
+// decodeError.
+const here = "(value)"
+
 // parseDocument checks that data is one JSON value in UTF-8 and returns it.
 //
 // Spec: checklist CONF-044: no comments, no trailing commas, no trailing data.
@@ -253,11 +258,16 @@ func (n node) addr() (netip.Addr, error) {
 	if err != nil || s == "" {
 		return netip.Addr{}, err
 	}
-	a, err := netip.ParseAddr(s)
-	if err != nil || a.Zone() != "" {
+	a, ok := parseAddr(s)
+	if !ok {
 		return netip.Addr{}, n.invalid(errors.New(quote(s) + ` is not an IP address; want one such as "10.0.0.1", without prefix length or zone`))
 	}
-	return a.Unmap(), nil
+	return a, nil
+}
+
+func parseAddr(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	return a.Unmap(), err == nil && a.Zone() == ""
 }
 
 // prefix reads an IP address with its prefix length, host bits kept.
@@ -268,14 +278,19 @@ func (n node) prefix() (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, err
 	}
-	p, err := netip.ParsePrefix(s)
-	if err == nil && p.Addr().Is4In6() {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	if err != nil || !p.IsValid() {
+	p, ok := parsePrefix(s)
+	if !ok {
 		return netip.Prefix{}, n.invalid(errors.New(quote(s) + ` is not an address with prefix length; want one such as "10.0.0.2/24"`))
 	}
 	return p, nil
+}
+
+func parsePrefix(s string) (netip.Prefix, bool) {
+	p, err := netip.ParsePrefix(s)
+	if p.Addr().Is4In6() {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p, err == nil && p.IsValid()
 }
 
 // skipSpace and cutValue walk a document that is known to be valid.

@@ -143,7 +143,7 @@ func (d DNS) empty() bool {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (d *DNS) UnmarshalJSON(data []byte) error {
-	doc := node{raw: data}
+	doc := node{raw: data, path: here}
 	if doc.isNull() {
 		return nil
 	}

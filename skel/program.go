@@ -126,7 +126,6 @@ func (q *request) answer(ctx context.Context) ([]byte, error) {
 	if err := q.readConfig(ctx, cmd); err != nil {
 		return nil, err
 	}
-	q.openLog(LogOptions{})
 	q.call.Netns, err = guardNetns(cmd, q.call.Netns, q.program.needsNetns, q.env.getenv(envOverride), q.log)
 	if err != nil {
 		return nil, err
@@ -182,6 +181,7 @@ func (q *request) readConfig(ctx context.Context, cmd command) error {
 		return err
 	}
 	q.net, q.call.CNIVersion = net, net.CNIVersion
+	q.openLog(LogOptions{})
 	return q.readContext(cmd)
 }
 

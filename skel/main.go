@@ -47,7 +47,7 @@ func Main(plugins ...Runner) {
 // runOneOf runs the plugin that the name of the executable or the configuration
 // selects.
 func runOneOf(ctx context.Context, env Env, argv0 string, plugins []Runner) (exit int) {
-	env.Local = func(name string) types.LocalPlugin { return local(plugins, name) }
+	env.Local = Local(plugins...)
 	selected, env, err := choose(ctx, env, argv0, plugins)
 	if err != nil {
 		return program{name: baseName(argv0), versions: types.Versions()}.refuse(env, err)
@@ -107,20 +107,18 @@ func names(plugins []Runner) string {
 	return strings.Join(all, ", ")
 }
 
-// local returns a plugin of the executable by its name, as package ipam runs it.
-func local(plugins []Runner, name string) types.LocalPlugin {
-	for _, p := range plugins {
-		if p.program().name == name {
-			return func(ctx context.Context, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
-				return p.Run(ctx, Env{
-					Environ: environ,
-					Stdin:   stdin,
-					Stdout:  stdout,
-					Stderr:  stderr,
-					Local:   func(other string) types.LocalPlugin { return local(plugins, other) },
-				})
+// Local returns what Env.Local holds in an executable with these plugins: a
+// function that finds one of them by its name and runs it inside the running
+// process. Main sets it; a runtime in a test may, too.
+func Local(plugins ...Runner) func(plugin string) types.LocalPlugin {
+	return func(name string) types.LocalPlugin {
+		for _, p := range plugins {
+			if p.program().name == name {
+				return func(ctx context.Context, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+					return p.Run(ctx, Env{Environ: environ, Stdin: stdin, Stdout: stdout, Stderr: stderr, Local: Local(plugins...)})
+				}
 			}
 		}
+		return nil
 	}
-	return nil
 }

@@ -162,6 +162,15 @@ func (c *PluginConfig) PrevResult() (*Result, error) {
 	return c.prevResult.result(c.CNIVersion)
 }
 
+// The keys of the list of valid attachments: that of the specification, and that
+// of the text when it was tagged as 1.1.0.
+//
+// Spec: checklist GC-002, GC-003, AMB-002.
+const (
+	validAttachments = "cni.dev/valid-attachments"
+	olderAttachments = "cni.dev/attachments"
+)
+
 // errNoAttachments is the error of a GC request without a list.
 var errNoAttachments = errors.New("a missing list is not an empty one: nothing is removed")
 
@@ -174,23 +183,22 @@ var errNoAttachments = errors.New("a missing list is not an empty one: nothing i
 // AMB-002, AMB-061.
 func (c *PluginConfig) ValidAttachments() ([]Attachment, error) {
 	doc := node{raw: c.Raw}
-	const newer, older = "cni.dev/valid-attachments", "cni.dev/attachments"
 	raw := map[string]node{}
 	members, err := doc.members()
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range members {
-		if m.key == newer || m.key == older {
+		if m.key == validAttachments || m.key == olderAttachments {
 			raw[m.key] = doc.child(m.key, m.raw)
 		}
 	}
-	list, ok := raw[newer]
+	list, ok := raw[validAttachments]
 	if !ok {
-		list, ok = raw[older]
+		list, ok = raw[olderAttachments]
 	}
 	if !ok {
-		return nil, NewError(ErrInvalidNetworkConfig, newer+": is missing; want the list of valid attachments", errNoAttachments)
+		return nil, NewError(ErrInvalidNetworkConfig, validAttachments+": is missing; want the list of valid attachments", errNoAttachments)
 	}
 	if list.isNull() {
 		return []Attachment{}, nil

@@ -100,21 +100,30 @@ type member struct {
 	raw json.RawMessage
 }
 
-// members returns the members of an object in document order.
-func (n node) members() ([]member, error) {
+// walk calls visit for each member of an object in document order, with its key
+// in quotes as it is written.
+func (n node) walk(visit func(quoted, value json.RawMessage)) error {
 	if len(n.raw) == 0 || n.raw[0] != '{' {
-		return nil, n.mismatch("an object")
+		return n.mismatch("an object")
 	}
-	var all []member
 	for rest := skipSpace(n.raw[1:]); rest[0] != '}'; {
-		key, after := cutValue(rest)
+		quoted, after := cutValue(rest)
 		value, after := cutValue(skipSpace(skipSpace(after)[1:])) // the colon
-		all = append(all, member{unquote(key), value})
+		visit(quoted, value)
 		if rest = skipSpace(after); rest[0] == ',' {
 			rest = skipSpace(rest[1:])
 		}
 	}
-	return all, nil
+	return nil
+}
+
+// members returns the members of an object in document order.
+func (n node) members() ([]member, error) {
+	var all []member
+	err := n.walk(func(quoted, value json.RawMessage) {
+		all = append(all, member{unquote(quoted), value})
+	})
+	return all, err
 }
 
 // elements returns the values of an array.
@@ -403,6 +412,15 @@ func (o *object) key(name string) {
 	}
 	o.comma = true
 	o.buf = append(appendString(o.buf, name), ':')
+}
+
+// raw writes a member as it stands in another document.
+func (o *object) raw(quoted, value json.RawMessage) {
+	if o.comma {
+		o.buf = append(o.buf, ',')
+	}
+	o.comma = true
+	o.buf = append(append(append(o.buf, quoted...), ':'), value...)
 }
 
 // The following write a member unless it has its zero value.

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// extSkipStats is RTEXT_FILTER_SKIP_STATS: leave the counters out of the answer, which
+// are a third of it. Since Linux 4.13.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/rtnetlink.h
+const extSkipStats = 1 << 3
+
+// Flag is something to switch.
+type Flag uint8
+
+// What to do with a Flag. The zero value leaves it as it is.
+const (
+	Keep Flag = iota
+	On
+	Off
+)
+
+// Link is a link as the kernel describes it.
+type Link struct {
+	Index     int
+	Name      string
+	AltNames  []string
+	Alias     string
+	Kind      string // "veth", "bridge", …; empty for hardware and loopback
+	MAC       net.HardwareAddr
+	MTU       int
+	Flags     uint32 // IFF_…
+	OperState uint8  // IF_OPER_…
+	Master    int    // index of the link it is a port of; 0 if none
+	Parent    int    // index of the link below, or of the peer of a veth; 0 if none
+	ParentNS  int    // id of the namespace of Parent; -1 if it is the link's own, or has none
+	TxQueue   int    // length of the transmit queue in packets
+	Queues    int    // number of transmit queues
+
+	Bridge  *Bridge  // of a bridge
+	Port    *Port    // of a port of a bridge
+	Macvlan *Macvlan // of a macvlan
+	Vxlan   *Vxlan   // of a vxlan
+}
+
+// LinkSpec is what to send of a link: to name one, to make one, or to change one.
+// Zero values are not sent.
+type LinkSpec struct {
+	Index   int
+	Name    string
+	NewName string // renames the link of Index
+	Alias   string
+	Kind    string
+	MAC     net.HardwareAddr
+	MTU     int
+	Up      Flag // not for a Peer, which the kernel cannot set up before its veth is whole
+	Promisc Flag
+	Master  int  // index; -1 releases the link
+	Parent  int  // index in the namespace of the socket
+	NetNS   int  // descriptor of a namespace to make the link in, or to move it to
+	TxQueue int  // length of the transmit queue in packets
+	Queues  int  // of each direction
+	GenMode Flag // On: a link-local address made by the kernel; Off: none
+
+	Peer    *LinkSpec // of a veth
+	Bridge  *BridgeSpec
+	Port    *PortSpec
+	Macvlan *Macvlan
+	Vxlan   *Vxlan
+}
+
+// LinkByName asks for the link of a name or an alternative name.
+func (c *Conn) LinkByName(ctx context.Context, name string) (*Link, error) {
+	l, err := c.getLink(ctx, LinkSpec{}, func(r *request) {
+		if len(name) < unix.IFNAMSIZ {
+			r.str(unix.IFLA_IFNAME, name)
+		} else {
+			r.str(unix.IFLA_ALT_IFNAME, name) // since 5.5
+		}
+	})
+	return named(l, err, "link", name)
+}
+
+// LinkByIndex asks for the link of an index.
+func (c *Conn) LinkByIndex(ctx context.Context, index int) (*Link, error) {
+	l, err := c.getLink(ctx, LinkSpec{Index: index}, func(*request) {})
+	return named(l, err, "link with index", index)
+}
+
+// named adds what was asked for to an error.
+func named[T any](v *T, err error, what string, which any) (*T, error) {
+	if err != nil {
+		return nil, fmt.Errorf("%s %v: %w", what, which, err)
+	}
+	return v, nil
+}
+
+func (c *Conn) getLink(ctx context.Context, s LinkSpec, more func(*request)) (*Link, error) {
+	r := fixed(newRequest(unix.RTM_GETLINK, 0), s.header())
+	r.u32(unix.IFLA_EXT_MASK, extSkipStats)
+	more(r)
+	var l *Link
+	err := c.get(ctx, r, func(m message) (err error) {
+		l, err = parseLink(m)
+		return err
+	})
+	return l, err
+}
+
+// LinkFilter says which links to list. Zero values do not restrict.
+type LinkFilter struct {
+	Kind   string
+	Master int // index
+}
+
+// Links lists links. The kernel filters; what a filter selects that it does not know
+// is sorted out here.
+func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
+	r := fixed(newRequest(unix.RTM_GETLINK, 0), (&LinkSpec{}).header())
+	r.u32(unix.IFLA_EXT_MASK, extSkipStats)
+	r.u32nz(unix.IFLA_MASTER, uint32(f.Master))
+	if f.Kind != "" {
+		r.nest(unix.IFLA_LINKINFO, func() { r.str(unix.IFLA_INFO_KIND, f.Kind) })
+	}
+	var links []Link
+	err := c.dump(ctx, r, func() { links = nil }, func(m message) error {
+		l, err := parseLink(m)
+		if err != nil {
+			return err
+		}
+		if (f.Kind == "" || f.Kind == l.Kind) && (f.Master == 0 || f.Master == l.Master) {
+			links = append(links, *l)
+		}
+		return nil
+	})
+	return links, err
+}
+
+// AddLink makes a link, and fails if it is there. It returns what the kernel made. For
+// a link made in another namespace that is nil if the kernel does not say, which is so
+// before Linux 6.2 and for some kinds.
+func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
+	r := fixed(newRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ECHO), s.header())
+	s.encode(r)
+	var made *Link
+	err := c.execute(ctx, r, func(m message) (err error) {
+		if m.Type == unix.RTM_NEWLINK {
+			made, err = parseLink(m)
+		}
+		return err
+	})
+	if err == nil && made == nil && s.NetNS == 0 {
+		return c.LinkByName(ctx, s.Name)
+	}
+	return made, err
+}
+
+// SetLink changes the link that s names by index, or else by name.
+func (c *Conn) SetLink(ctx context.Context, s *LinkSpec) error {
+	r := fixed(newRequest(unix.RTM_NEWLINK, 0), s.header())
+	s.encode(r)
+	return c.execute(ctx, r, nil)
+}
+
+// DelLink removes the link of an index.
+func (c *Conn) DelLink(ctx context.Context, index int) error {
+	return c.execute(ctx, fixed(newRequest(unix.RTM_DELLINK, 0), (&LinkSpec{Index: index}).header()), nil)
+}
+
+// header is the fixed header that goes with s.
+func (s *LinkSpec) header() *unix.IfInfomsg {
+	h := &unix.IfInfomsg{Index: int32(s.Index)}
+	for _, f := range []struct {
+		flag Flag
+		bit  uint32
+	}{{s.Up, unix.IFF_UP}, {s.Promisc, unix.IFF_PROMISC}} {
+		if f.flag != Keep {
+			h.Change |= f.bit
+		}
+		if f.flag == On {
+			h.Flags |= f.bit
+		}
+	}
+	return h
+}
+
+// encode writes the attributes of s.
+func (s *LinkSpec) encode(r *request) {
+	s.encodeIdentity(r)
+	r.u32nz(unix.IFLA_MTU, uint32(s.MTU))
+	r.u32nz(unix.IFLA_TXQLEN, uint32(s.TxQueue))
+	r.u32nz(unix.IFLA_NUM_TX_QUEUES, uint32(s.Queues))
+	r.u32nz(unix.IFLA_NUM_RX_QUEUES, uint32(s.Queues))
+	r.u32nz(unix.IFLA_LINK, uint32(s.Parent))
+	r.u32nz(unix.IFLA_NET_NS_FD, uint32(s.NetNS))
+	switch {
+	case s.Master > 0:
+		r.u32(unix.IFLA_MASTER, uint32(s.Master))
+	case s.Master < 0:
+		r.u32(unix.IFLA_MASTER, 0)
+	}
+	s.encodeInfo(r)
+	if s.GenMode != Keep {
+		s.encodeGenMode(r)
+	}
+}
+
+func (s *LinkSpec) encodeIdentity(r *request) {
+	name := s.Name
+	if s.Index != 0 {
+		name = s.NewName // the index says which link is meant
+	}
+	r.strnz(unix.IFLA_IFNAME, name)
+	if s.Alias != "" {
+		r.attr(unix.IFLA_IFALIAS, []byte(s.Alias))
+	}
+	if len(s.MAC) != 0 {
+		r.attr(unix.IFLA_ADDRESS, s.MAC)
+	}
+}
+
+// encodeInfo writes what depends on the kind of the link, or of its master.
+func (s *LinkSpec) encodeInfo(r *request) {
+	if s.Kind == "" && s.Port == nil {
+		return
+	}
+	r.nest(unix.IFLA_LINKINFO, func() {
+		if s.Kind != "" {
+			r.str(unix.IFLA_INFO_KIND, s.Kind)
+			s.encodeData(r)
+		}
+		if s.Port != nil {
+			r.str(unix.IFLA_INFO_SLAVE_KIND, "bridge")
+			r.nest(unix.IFLA_INFO_SLAVE_DATA, func() { s.Port.encode(r) })
+		}
+	})
+}
+
+func (s *LinkSpec) encodeData(r *request) {
+	var data func()
+	switch {
+	case s.Peer != nil:
+		data = func() { s.encodePeer(r) }
+	case s.Bridge != nil:
+		data = func() { s.Bridge.encode(r) }
+	case s.Macvlan != nil:
+		data = func() { s.Macvlan.encode(r) }
+	case s.Vxlan != nil:
+		data = func() { s.Vxlan.encode(r) }
+	default:
+		return
+	}
+	r.nest(unix.IFLA_INFO_DATA, data)
+}
+
+// vethInfoPeer is VETH_INFO_PEER, whose value is a whole link message without its
+// netlink header.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/veth.h
+const vethInfoPeer = 1
+
+func (s *LinkSpec) encodePeer(r *request) {
+	r.nest(vethInfoPeer, func() {
+		fixed(r, s.Peer.header())
+		s.Peer.encode(r)
+	})
+}
+
+// Values of IFLA_INET6_ADDR_GEN_MODE.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/if_link.h (in6_addr_gen_mode)
+const (
+	genModeEUI64 = 0
+	genModeNone  = 1
+)
+
+func (s *LinkSpec) encodeGenMode(r *request) {
+	mode := uint8(genModeEUI64)
+	if s.GenMode == Off {
+		mode = genModeNone
+	}
+	r.nest(unix.IFLA_AF_SPEC, func() {
+		r.nest(unix.AF_INET6, func() { r.u8(unix.IFLA_INET6_ADDR_GEN_MODE, mode) })
+	})
+}
+
+// parseLink reads an RTM_NEWLINK.
+func parseLink(m message) (*Link, error) {
+	h, attrs, err := cut[unix.IfInfomsg](m.body)
+	if err != nil {
+		return nil, err
+	}
+	l := &Link{Index: int(h.Index), Flags: h.Flags, ParentNS: -1}
+	for typ, v := range attrs.all() {
+		l.attribute(typ, v)
+	}
+	if l.Parent == l.Index && l.ParentNS < 0 {
+		l.Parent = 0 // how some kinds say that nothing is below
+	}
+	return l, nil
+}
+
+func (l *Link) attribute(typ int, v value) {
+	switch typ {
+	case unix.IFLA_IFNAME:
+		l.Name = v.str()
+	case unix.IFLA_IFALIAS:
+		l.Alias = v.str()
+	case unix.IFLA_ADDRESS:
+		l.MAC = v.clone()
+	case unix.IFLA_MTU:
+		l.MTU = int(v.u32())
+	case unix.IFLA_OPERSTATE:
+		l.OperState = v.u8()
+	case unix.IFLA_MASTER:
+		l.Master = v.index()
+	case unix.IFLA_LINK:
+		l.Parent = v.index()
+	case unix.IFLA_LINK_NETNSID:
+		l.ParentNS = v.index()
+	case unix.IFLA_TXQLEN:
+		l.TxQueue = int(v.u32())
+	case unix.IFLA_NUM_TX_QUEUES:
+		l.Queues = int(v.u32())
+	case unix.IFLA_PROP_LIST:
+		l.properties(attrs(v))
+	case unix.IFLA_LINKINFO:
+		l.info(attrs(v))
+	}
+}
+
+func (l *Link) properties(a attrs) {
+	for typ, v := range a.all() {
+		if typ == unix.IFLA_ALT_IFNAME {
+			l.AltNames = append(l.AltNames, v.str())
+		}
+	}
+}
+
+// info reads what depends on the kind, which the kernel names before it.
+func (l *Link) info(a attrs) {
+	master := ""
+	for typ, v := range a.all() {
+		switch typ {
+		case unix.IFLA_INFO_KIND:
+			l.Kind = v.str()
+		case unix.IFLA_INFO_DATA:
+			l.data(attrs(v))
+		case unix.IFLA_INFO_SLAVE_KIND:
+			master = v.str()
+		case unix.IFLA_INFO_SLAVE_DATA:
+			if master == "bridge" {
+				l.Port = parsePort(attrs(v))
+			}
+		}
+	}
+}
+
+func (l *Link) data(a attrs) {
+	switch l.Kind {
+	case "bridge":
+		l.Bridge = parseBridge(a)
+	case "macvlan":
+		l.Macvlan = parseMacvlan(a)
+	case "vxlan":
+		l.Vxlan = parseVxlan(a)
+	}
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rtnl
+
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+)
+
+// NSID asks by which number the namespace of the socket knows the namespace that fd is
+// open on, which is how links name the namespace of a peer. It is -1 if no link leads
+// there.
+func (c *Conn) NSID(ctx context.Context, fd int) (int, error) {
+	r := fixed(newRequest(unix.RTM_GETNSID, 0), &unix.RtGenmsg{})
+	r.u32(unix.NETNSA_FD, uint32(fd))
+	id := -1
+	err := c.get(ctx, r, func(m message) error {
+		_, attrs, err := cut[unix.RtGenmsg](m.body)
+		if err != nil {
+			return err
+		}
+		// The header is one byte, and attributes begin at the next multiple of four.
+		for typ, v := range attrs.all() {
+			if typ == unix.NETNSA_NSID {
+				id = v.index()
+			}
+		}
+		return nil
+	})
+	return id, err
+}

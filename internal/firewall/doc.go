@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package firewall keeps the NAT and filter state of containers: masquerading, port
+// maps, and the filter against forged source addresses. Package netutil is its only
+// user and documents what is promised; this page says how it is kept.
+//
+// # Shape
+//
+// Rules are per network and constant. A container is an element of a set, or of a
+// map, with an ownership mark in its comment (see [Owner]); so ADD and DEL are one
+// transaction of a few elements, whatever the number of containers, and a packet
+// meets the same rules whether there is one container or ten thousand.
+//
+// Each network has tables of its own. Nothing is ever put into a chain that somebody
+// else made, nothing depends on the order of tables, and removing a network is
+// removing its tables.
+//
+// # Look before you create
+//
+// A read costs microseconds. Creating a base chain that exists, flushing a chain, or
+// deleting anything makes the kernel wait for a grace period of some 10 ms. So ADD
+// reads the rules of its table, a handful, and sends elements only. Rules that somebody
+// removed or added show in that same read, because every rule carries a comment that
+// says which rule it is, and are repaired.
+//
+// Two processes that repair at once do not double the rules: a transaction that
+// depends on what was read names the generation of the ruleset it was read in, and the
+// kernel refuses it (ERESTART) if there is a newer one.
+//
+// # No program, few messages
+//
+// The nftables backend speaks nfnetlink and runs no program. The iptables backend
+// keeps containers in an ipset, by nfnetlink too, and runs iptables only when the
+// constant rules are not there, which the reference counter of the ipset tells.
+package firewall

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+)
+
+// Backends, as configurations name them.
+const (
+	NFTables = "nftables"
+	IPTables = "iptables"
+)
+
+// Config says how to open the firewall.
+type Config struct {
+	// Backend is [NFTables] or [IPTables]. If empty, nftables where the kernel has it,
+	// else iptables.
+	Backend string
+	// Log is told which backend was chosen and why, and what is repaired. If nil,
+	// nothing is logged.
+	Log *slog.Logger
+}
+
+// Host is the firewall of a network namespace. Its methods may be called concurrently.
+type Host struct {
+	conn    *conn
+	log     *slog.Logger
+	backend string
+	hasNFT  bool // whether the kernel has nf_tables
+}
+
+// Open opens the firewall of the network namespace of the calling thread. The error is
+// [errors.ErrUnsupported] if the machine lacks the backend asked for, or any.
+func Open(ctx context.Context, c Config) (*Host, error) {
+	h := &Host{log: c.Log}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if h.conn, err = dial(); err != nil {
+		return nil, err
+	}
+	_, noNFT := h.conn.generation()
+	h.hasNFT = noNFT == nil
+	if err := h.choose(ctx, c.Backend, noNFT); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// Close lets go of the firewall.
+func (h *Host) Close() error { return h.conn.close() }
+
+// Backend returns the backend in use, [NFTables] or [IPTables].
+func (h *Host) Backend() string { return h.backend }
+
+// choose settles the backend: the one wanted or, if that is empty, the best there is.
+// noNFT says why the kernel does not offer nf_tables.
+func (h *Host) choose(ctx context.Context, wanted string, noNFT error) error {
+	switch wanted {
+	case NFTables:
+		if noNFT != nil {
+			return unsupported(NFTables, noNFT)
+		}
+		h.backend = NFTables
+	case IPTables:
+		if err := findIPTables(); err != nil {
+			return err
+		}
+		h.backend = IPTables
+	case "":
+		return h.detect(ctx, noNFT)
+	default:
+		return fmt.Errorf("firewall backend %q: neither %q nor %q", wanted, NFTables, IPTables)
+	}
+	return nil
+}
+
+// detect chooses the backend when the configuration does not.
+func (h *Host) detect(ctx context.Context, noNFT error) error {
+	if noNFT == nil {
+		h.backend = NFTables
+		h.log.DebugContext(ctx, "firewall backend chosen", "backend", NFTables, "why", "the kernel has nf_tables")
+		return nil
+	}
+	if err := findIPTables(); err != nil {
+		return errors.Join(unsupported(NFTables, noNFT), err)
+	}
+	h.backend = IPTables
+	h.log.InfoContext(ctx, "firewall backend chosen", "backend", IPTables, "why", "the kernel has no nf_tables", "error", noNFT)
+	return nil
+}
+
+// unsupported says that the machine lacks a backend. Lack of permission is not that.
+func unsupported(backend string, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("firewall backend %s: %w", backend, err)
+	}
+	return fmt.Errorf("firewall backend %s: %w: %w", backend, errors.ErrUnsupported, err)
+}
+
+// findIPTables looks for the program without running it.
+func findIPTables() error {
+	if _, err := exec.LookPath("iptables"); err != nil {
+		return unsupported(IPTables, err)
+	}
+	return nil
+}

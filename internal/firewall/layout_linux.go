@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import "slices"
+
+// layout is the constant part of a table: what has to be there before containers can
+// be elements of its sets.
+type layout struct {
+	table   table
+	comment string
+	sets    []set
+	chains  []chain
+	rules   []rule
+}
+
+// intact reports whether the rules seen are those of l, in each chain in the same
+// order, and no others. Sets and chains need no look: rules refer to all of them, and
+// the kernel removes nothing that is referred to.
+func (l layout) intact(seen []ruleSeen) bool {
+	for _, c := range l.chains {
+		if !slices.Equal(commentsIn(seen, c.name), l.commentsIn(c.name)) {
+			return false
+		}
+	}
+	return len(seen) == len(l.rules)
+}
+
+// commentsIn returns the comments of the rules wanted in a chain.
+func (l layout) commentsIn(chain string) []string {
+	var cs []string
+	for _, r := range l.rules {
+		if r.chain == chain {
+			cs = append(cs, r.comment)
+		}
+	}
+	return cs
+}
+
+// commentsIn returns the comments of the rules seen in a chain.
+func commentsIn(seen []ruleSeen, chain string) []string {
+	var cs []string
+	for _, r := range seen {
+		if r.chain == chain {
+			cs = append(cs, r.comment)
+		}
+	}
+	return cs
+}
+
+// build returns the requests that turn the rules seen, which may be none, into l. The
+// chains that hold rules are flushed, so packets see the old rules or the new ones.
+func (l layout) build(seen []ruleSeen) ([]request, error) {
+	rs := []request{l.table.newTable(l.comment)}
+	for i, s := range l.sets {
+		rs = append(rs, l.table.newSet(s, uint32(i+1)))
+	}
+	for _, c := range l.chains {
+		rs = append(rs, l.table.newChain(c))
+		if len(commentsIn(seen, c.name)) > 0 {
+			rs = append(rs, l.table.flushChain(c.name))
+		}
+	}
+	for _, r := range l.rules {
+		m, err := l.table.newRule(r)
+		if err != nil {
+			return nil, err
+		}
+		rs = append(rs, m)
+	}
+	return rs, nil
+}

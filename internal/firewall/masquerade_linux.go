@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Masqueraded is an address that is masqueraded, and whose it is.
+type Masqueraded struct {
+	Owner Owner // zero if the comment is not one of ours
+	Addr  netip.Addr
+
+	mark string
+}
+
+// EnsureMasquerade masquerades addresses of o towards everything but the subnets of
+// its network, which are those of addrs and of earlier calls for the network, and
+// multicast. An address that another owner left behind becomes o's.
+func (h *Host) EnsureMasquerade(ctx context.Context, o Owner, addrs []netip.Prefix) error {
+	addrs, err := cleanAddrs(o, addrs)
+	if err != nil || len(addrs) == 0 {
+		return err
+	}
+	return h.masquerade().ensure(ctx, o, addrs)
+}
+
+// CheckMasquerade compares what is there with what EnsureMasquerade makes.
+func (h *Host) CheckMasquerade(ctx context.Context, o Owner, addrs []netip.Prefix) error {
+	addrs, err := cleanAddrs(o, addrs)
+	if err != nil || len(addrs) == 0 {
+		return err
+	}
+	return h.masquerade().check(ctx, o, addrs)
+}
+
+// DelMasquerade removes all that masquerades for o, by either backend, and what the
+// reference plugins left for it. It needs no addresses, and agrees if there is nothing.
+func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	return h.removeNFT(ctx, func() ([]request, error) { return h.nft().remove(o) })
+}
+
+// ListMasquerade returns what is masqueraded for a network, by either backend.
+func (h *Host) ListMasquerade(ctx context.Context, network string) ([]Masqueraded, error) {
+	if !h.hasNFT {
+		return nil, nil
+	}
+	all, err := h.nft().list(ctx, network)
+	for i := range all {
+		all[i].Owner, _ = ParseMark(all[i].mark)
+	}
+	return all, err
+}
+
+// CollectMasquerade removes everything of a network that belongs to nobody in keep.
+// If nothing is left, the rules of the network go too.
+func (h *Host) CollectMasquerade(ctx context.Context, network string, keep []Owner) error {
+	marks := make(map[string]bool, len(keep))
+	for _, o := range keep {
+		marks[o.Mark()] = true
+	}
+	err := h.removeNFT(ctx, func() ([]request, error) { return h.nft().removeOthers(network, marks) })
+	if err != nil || !h.hasNFT {
+		return err
+	}
+	return retry(ctx, func() error {
+		generation, requests, err := h.nft().removeTable(ctx, network)
+		if err != nil {
+			return err
+		}
+		return changedIfGone(h.conn.batch(generation, requests))
+	})
+}
+
+// removeNFT finds things in nftables and removes them in one transaction, again if
+// something of it went meanwhile.
+func (h *Host) removeNFT(ctx context.Context, find ...func() ([]request, error)) error {
+	if !h.hasNFT {
+		return nil
+	}
+	return retry(ctx, func() error {
+		var all []request
+		for _, f := range find {
+			requests, err := f()
+			if err != nil {
+				return err
+			}
+			all = append(all, requests...)
+		}
+		return changedIfGone(h.conn.batch(0, all))
+	})
+}
+
+// masquerader is what a backend does.
+type masquerader interface {
+	ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error
+	check(ctx context.Context, o Owner, addrs []netip.Prefix) error
+}
+
+// masquerade returns the backend in use.
+func (h *Host) masquerade() masquerader { return h.nft() }
+
+// nft returns masquerading by nftables.
+func (h *Host) nft() nftMasquerade { return nftMasquerade{conn: h.conn, log: h.log} }
+
+// cleanAddrs checks o and addrs, and returns addrs without duplicates, IPv4 as such.
+func cleanAddrs(o Owner, addrs []netip.Prefix) ([]netip.Prefix, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	var clean []netip.Prefix
+	var errs []error
+	for _, p := range addrs {
+		c, err := cleanAddr(p)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("masquerade %s: %w", p, err))
+		} else if !slices.ContainsFunc(clean, func(o netip.Prefix) bool { return o.Addr() == c.Addr() }) {
+			clean = append(clean, c)
+		}
+	}
+	return clean, errors.Join(errs...)
+}
+
+// cleanAddr returns an address of a container with its subnet.
+func cleanAddr(p netip.Prefix) (netip.Prefix, error) {
+	a, bits := p.Addr().WithZone(""), p.Bits()
+	if a.Is4In6() && bits >= 96 {
+		a, bits = a.Unmap(), bits-96
+	}
+	if p = netip.PrefixFrom(a, bits); !p.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() {
+		return p, errors.New("not an address of a container")
+	}
+	return p, nil
+}

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// masqueradePrefix begins the names of the tables for masquerading; the name of the
+// network follows.
+const masqueradePrefix = "cnikit-masq-"
+
+// ownPrefix begins the comment of a rule that exempts a subnet of the network.
+const ownPrefix = "own subnet "
+
+// priorityMasquerade is NF_IP_PRI_NAT_SRC, which nft prints as "srcnat".
+const priorityMasquerade = 100
+
+// nftMasquerade keeps masquerading in nftables. Each network has a table:
+//
+//	table inet cnikit-masq-NET {
+//		set containers4 { type ipv4_addr; elements = { 10.1.2.2 comment "net=NET id=ID if=eth0" } }
+//		map owners4 { type mark . mark . mark : ipv4_addr; elements = { HASH . HASH . 0 : 10.1.2.2 comment … } }
+//		set containers6 { … }
+//		map owners6 { … }
+//		chain postrouting {
+//			type nat hook postrouting priority srcnat; policy accept;
+//			meta nfproto ipv4 ip saddr @containers4 goto masquerade4
+//			meta nfproto ipv6 ip6 saddr @containers6 goto masquerade6
+//		}
+//		chain masquerade4 {
+//			ip daddr 10.1.2.0/24 return
+//			ip daddr 224.0.0.0/4 return
+//			masquerade
+//		}
+//		chain masquerade6 { … }
+//	}
+//
+// A packet of somebody else meets two rules. No packet meets the maps of owners: they
+// are the index by which DEL finds the addresses of a container without a list of all.
+type nftMasquerade struct {
+	conn *conn
+	log  *slog.Logger
+}
+
+// masqueradeTable names the table of a network.
+func masqueradeTable(network string) table {
+	return table{family: unix.NFPROTO_INET, name: masqueradePrefix + networkName(network)}
+}
+
+// containersOf names the set of container addresses of a family.
+func containersOf(f family) string { return "containers" + f.name }
+
+// ownersOf names the index of a family: from owner and number to address.
+func ownersOf(f family) string { return "owners" + f.name }
+
+// ownerKeyTypes are the parts of a key of an index.
+func ownerKeyTypes() []uint32 { return []uint32{typeMark, typeMark, typeMark} }
+
+// ownerKey returns the key in an index of the address with a number, from 0, of the
+// owner with a mark. Half a hash is enough: whose an element is, its comment says.
+func ownerKey(mark string, number int) []byte {
+	sum := sha256.Sum256([]byte(mark))
+	return binary.BigEndian.AppendUint32(sum[:8:8], uint32(number))
+}
+
+// masqueradeLayout is the table of a network with its own subnets.
+func masqueradeLayout(network string, own []netip.Prefix) layout {
+	l := layout{
+		table:   masqueradeTable(network),
+		comment: "cnikit masquerade, network " + network,
+		chains:  []chain{{name: "postrouting", kind: "nat", hook: unix.NF_INET_POST_ROUTING, priority: priorityMasquerade}},
+	}
+	for _, f := range families() {
+		name := "masquerade" + f.name
+		l.sets = append(l.sets,
+			set{name: containersOf(f), key: []uint32{f.typ}},
+			set{name: ownersOf(f), key: ownerKeyTypes(), data: []uint32{f.typ}})
+		l.chains = append(l.chains, chain{name: name})
+		l.rules = append(l.rules, rule{
+			chain: "postrouting", comment: "containers, IPv" + f.name,
+			exprs: append(f.inSet(f.source, containersOf(f)), verdict(expr.VerdictGoto, name)),
+		})
+		l.rules = append(l.rules, masqueradeRules(f, name, own)...)
+	}
+	return l
+}
+
+// masqueradeRules are the rules that packets of containers go through.
+func masqueradeRules(f family, chain string, own []netip.Prefix) []rule {
+	var rules []rule
+	for _, p := range own {
+		if f.has(p.Addr()) {
+			rules = append(rules, rule{
+				chain: chain, comment: ownPrefix + p.String(),
+				exprs: append(f.inPrefix(f.dest, p), verdict(expr.VerdictReturn, "")),
+			})
+		}
+	}
+	return append(rules,
+		rule{
+			chain: chain, comment: "multicast",
+			exprs: append(f.inPrefix(f.dest, f.multicast), verdict(expr.VerdictReturn, "")),
+		},
+		rule{chain: chain, comment: "everything else", exprs: []expr.Any{&expr.Masq{}}},
+	)
+}
+
+// ownSubnets returns the subnets that the rules seen exempt, and those of addrs, in a
+// fixed order.
+func ownSubnets(seen []ruleSeen, addrs []netip.Prefix) []netip.Prefix {
+	var own []netip.Prefix
+	for _, r := range seen {
+		text, ok := strings.CutPrefix(r.comment, ownPrefix)
+		p, err := netip.ParsePrefix(text)
+		if ok && err == nil && !slices.Contains(own, p) {
+			own = append(own, p)
+		}
+	}
+	for _, p := range addrs {
+		if p = p.Masked(); !slices.Contains(own, p) && !p.IsSingleIP() {
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+// ensure masquerades addrs for o.
+func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
+	exact := false // whether to read the elements first
+	return retry(ctx, func() error {
+		generation, requests, err := m.prepare(o.Network, addrs)
+		if err != nil {
+			return err
+		}
+		elements, err := m.missing(o, addrs, exact)
+		if err != nil {
+			return err
+		}
+		err = m.conn.batch(generation, append(requests, elements...))
+		if errors.Is(err, unix.EEXIST) && !exact {
+			exact = true
+			return errChanged
+		}
+		return changedIfGone(err)
+	})
+}
+
+// changedIfGone turns the errors of a request about something that came or went since
+// the look into errChanged.
+func changedIfGone(err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) {
+		return errors.Join(errChanged, err)
+	}
+	return err
+}
+
+// prepare returns the requests that put the rules of a network in order, none if they
+// are, and then the generation of the ruleset they are for.
+func (m nftMasquerade) prepare(network string, addrs []netip.Prefix) (uint32, []request, error) {
+	t := masqueradeTable(network)
+	seen, err := m.conn.rules(t, "")
+	if err != nil || masqueradeLayout(network, ownSubnets(seen, addrs)).intact(seen) {
+		return 0, nil, err
+	}
+	// Once more, for a generation that is not newer than what is read.
+	generation, err := m.conn.generation()
+	if err != nil {
+		return 0, nil, err
+	}
+	if seen, err = m.conn.rules(t, ""); err != nil {
+		return 0, nil, err
+	}
+	l := masqueradeLayout(network, ownSubnets(seen, addrs))
+	if l.intact(seen) {
+		return 0, nil, nil
+	}
+	requests, err := l.build(seen)
+	return generation, requests, err
+}
+
+// missing returns the requests that make addrs, and no others, elements of o: simply
+// additions or, if exact, the difference to the elements that are there.
+func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix, exact bool) ([]request, error) {
+	t := masqueradeTable(o.Network)
+	var requests []request
+	for _, f := range families() {
+		var wanted []netip.Addr
+		for _, p := range addrs {
+			if f.has(p.Addr()) {
+				wanted = append(wanted, p.Addr())
+			}
+		}
+		if exact {
+			rs, err := m.clear(t, f, o, wanted)
+			if err != nil {
+				return nil, err
+			}
+			requests = append(requests, rs...)
+		}
+		requests = append(requests, addOwned(t, f, o.Mark(), wanted)...)
+	}
+	return requests, nil
+}
+
+// addOwned returns the requests that add addresses of an owner.
+func addOwned(t table, f family, mark string, addrs []netip.Addr) []request {
+	var containers, owners []element
+	for i, a := range addrs {
+		containers = append(containers, element{key: a.AsSlice(), comment: mark})
+		owners = append(owners, element{key: ownerKey(mark, i), data: a.AsSlice(), comment: mark})
+	}
+	return append(t.addElements(containersOf(f), containers), t.addElements(ownersOf(f), owners)...)
+}
+
+// clear returns the requests that make room for addresses of o: they remove what o
+// has, and the addresses of others.
+func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) ([]request, error) {
+	containers, owners, err := m.owned(t, f, o.Mark())
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		holder, err := m.holder(t, f, a)
+		if err != nil {
+			return nil, err
+		}
+		if holder != "" && holder != o.Mark() {
+			m.log.Info("masqueraded address changes hands", "address", a, "from", holder, "to", o.Mark())
+			containers = append(containers, element{key: a.AsSlice()})
+		}
+	}
+	return append(t.delElements(containersOf(f), containers), t.delElements(ownersOf(f), owners)...), nil
+}
+
+// owned returns what the owner with a mark has: its addresses and its entries of the
+// index. An address that another owner took over is not among them.
+func (m nftMasquerade) owned(t table, f family, mark string) (containers, owners []element, err error) {
+	for i := 0; ; i++ {
+		entry, err := m.conn.element(t, ownersOf(f), ownerKey(mark, i))
+		if errors.Is(err, unix.ENOENT) {
+			return containers, owners, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		owners = append(owners, entry)
+		e, err := m.conn.element(t, containersOf(f), entry.data)
+		switch {
+		case err == nil && e.comment == mark:
+			containers = append(containers, e)
+		case err != nil && !errors.Is(err, unix.ENOENT):
+			return nil, nil, err
+		}
+	}
+}
+
+// holder returns the ownership mark of an address, "?" for an element without one, and
+// the empty string if there is none.
+func (m nftMasquerade) holder(t table, f family, a netip.Addr) (string, error) {
+	e, err := m.conn.element(t, containersOf(f), a.AsSlice())
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return "", nil
+	case err == nil && e.comment == "":
+		return "?", nil
+	}
+	return e.comment, err
+}
+
+// check compares what is there with what ensure makes.
+func (m nftMasquerade) check(ctx context.Context, o Owner, addrs []netip.Prefix) error {
+	return retry(ctx, func() error {
+		t := masqueradeTable(o.Network)
+		seen, err := m.conn.rules(t, "")
+		if err != nil {
+			return err
+		}
+		var errs []error
+		if !masqueradeLayout(o.Network, ownSubnets(seen, addrs)).intact(seen) {
+			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
+		}
+		for _, f := range families() {
+			for _, p := range addrs {
+				if !f.has(p.Addr()) {
+					continue
+				}
+				holder, err := m.holder(t, f, p.Addr())
+				if err != nil {
+					return err
+				}
+				errs = append(errs, differs(p.Addr(), o, holder))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// errDiffers is in errors of a check: the firewall is not as it should be.
+var errDiffers = errors.New("differs from what was set up")
+
+// differs returns an error unless the holder of a is o.
+func differs(a netip.Addr, o Owner, holder string) error {
+	switch holder {
+	case o.Mark():
+		return nil
+	case "":
+		return fmt.Errorf("masquerade %s: not there: %w", a, errDiffers)
+	}
+	return fmt.Errorf("masquerade %s: belongs to %q: %w", a, holder, errDiffers)
+}
+
+// list returns the addresses masqueraded for a network.
+func (m nftMasquerade) list(ctx context.Context, network string) ([]Masqueraded, error) {
+	var all []Masqueraded
+	err := retry(ctx, func() error {
+		all = nil
+		for _, f := range families() {
+			es, err := m.conn.elements(masqueradeTable(network), containersOf(f))
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+			for _, e := range es {
+				if a, ok := netip.AddrFromSlice(e.key); ok {
+					all = append(all, Masqueraded{Addr: a, mark: e.comment})
+				}
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// remove returns the requests that remove what o has.
+func (m nftMasquerade) remove(o Owner) ([]request, error) {
+	t := masqueradeTable(o.Network)
+	var requests []request
+	for _, f := range families() {
+		containers, owners, err := m.owned(t, f, o.Mark())
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, t.delElements(containersOf(f), containers)...)
+		requests = append(requests, t.delElements(ownersOf(f), owners)...)
+	}
+	return requests, nil
+}
+
+// removeOthers returns the requests that remove what has not one of the marks.
+func (m nftMasquerade) removeOthers(network string, marks map[string]bool) ([]request, error) {
+	t := masqueradeTable(network)
+	var requests []request
+	for _, f := range families() {
+		for _, set := range []string{containersOf(f), ownersOf(f)} {
+			all, err := m.conn.elements(t, set)
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return nil, err
+			}
+			gone := slices.DeleteFunc(all, func(e element) bool { return marks[e.comment] })
+			requests = append(requests, t.delElements(set, gone)...)
+		}
+	}
+	return requests, nil
+}
+
+// removeTable returns the request that removes the table of a network, if the table is
+// there and no address in it is left, with the generation of the ruleset in which that is so.
+func (m nftMasquerade) removeTable(ctx context.Context, network string) (uint32, []request, error) {
+	generation, err := m.conn.generation()
+	if err != nil {
+		return 0, nil, err
+	}
+	t := masqueradeTable(network)
+	seen, err := m.conn.rules(t, "")
+	if err != nil || len(seen) == 0 {
+		return 0, nil, err
+	}
+	left, err := m.list(ctx, network)
+	if err != nil || len(left) > 0 {
+		return 0, nil, err
+	}
+	return generation, []request{t.delTable()}, nil
+}

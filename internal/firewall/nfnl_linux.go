@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The netfilter netlink protocol: a netlink header, then the family, version and
+// resource of nfgenmsg, then attributes. The type of a message is a subsystem and a
+// command.
+//
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/netfilter/nfnetlink.h
+const (
+	messageHeader = unix.SizeofNlMsghdr + 4
+
+	// batchGeneration is NFNL_BATCH_GENID: the generation a batch was made for.
+	batchGeneration = 1
+)
+
+// receiveBytes is the room for one datagram. The kernel makes the parts of a dump as
+// large as the buffer of the previous read, up to this; so a larger one saves calls.
+//
+// Source: https://github.com/torvalds/linux/blob/v6.12/net/netlink/af_netlink.c#L2250
+const receiveBytes = 32 << 10
+
+// receiveTimeout bounds the wait for an answer, which the kernel normally has ready
+// when the request returns.
+const receiveTimeout = 30 * time.Second
+
+// errChanged means that the ruleset was changed by somebody else since it was read.
+var errChanged = errors.New("the ruleset changed meanwhile")
+
+// request is one netfilter netlink message.
+type request struct {
+	typ    uint16 // subsystem<<8 | command
+	flags  uint16 // beyond NLM_F_REQUEST
+	family uint8
+	attrs  attrs
+}
+
+// reply is one message that the kernel answered with.
+type reply struct {
+	typ    uint16
+	family uint8
+	attrs  []byte // valid during the call only
+}
+
+// conn is a netfilter netlink socket. It belongs to the network namespace of the
+// thread that opened it, whichever thread uses it later. Its methods may be called
+// concurrently and take turns.
+type conn struct {
+	mu  sync.Mutex
+	fd  int
+	seq uint32
+	buf []byte
+}
+
+// dial opens a socket in the network namespace of the calling thread.
+func dial() (*conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("open netfilter socket: %w", err)
+	}
+	c := &conn{fd: fd, buf: make([]byte, receiveBytes)}
+	timeout := unix.NsecToTimeval(receiveTimeout.Nanoseconds())
+	err = errors.Join(
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
+		// An error then comes without a copy of the request, however long that was.
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1),
+	)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("set up netfilter socket: %w", err), c.close())
+	}
+	runtime.SetFinalizer(c, func(c *conn) { _ = c.close() }) // for callers that forget
+	return c, nil
+}
+
+// close lets go of the socket. It may be called twice.
+func (c *conn) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil
+	}
+	err := unix.Close(c.fd)
+	c.fd = -1
+	runtime.SetFinalizer(c, nil)
+	return err
+}
+
+// marshal appends r as a netlink message.
+func (r *request) marshal(b []byte, seq uint32, resource uint16) []byte {
+	n := messageHeader + len(r.attrs)
+	b = binary.NativeEndian.AppendUint32(b, uint32(n))
+	b = binary.NativeEndian.AppendUint16(b, r.typ)
+	b = binary.NativeEndian.AppendUint16(b, r.flags|unix.NLM_F_REQUEST)
+	b = binary.NativeEndian.AppendUint32(b, seq)
+	b = binary.NativeEndian.AppendUint32(b, 0) // port: the kernel
+	b = append(b, r.family, unix.NFNETLINK_V0)
+	b = binary.BigEndian.AppendUint16(b, resource)
+	return append(append(b, r.attrs...), make([]byte, padding(n))...)
+}
+
+// do sends one request and calls f, if not nil, for each message of the answer. With
+// NLM_F_DUMP among the flags the answer is a list; one that the kernel says was
+// changed while it was being made is errChanged, after f saw some of it.
+func (c *conn) do(r request, f func(reply) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seq++
+	if r.flags&unix.NLM_F_DUMP == 0 {
+		r.flags |= unix.NLM_F_ACK
+	}
+	if err := c.send(r.marshal(nil, c.seq, 0)); err != nil {
+		return err
+	}
+	return c.receive(c.seq, f)
+}
+
+// send passes messages to the kernel, which works on them before it returns.
+func (c *conn) send(b []byte) error {
+	for {
+		err := unix.Sendto(c.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// read returns the next datagram, in c.buf.
+func (c *conn) read(flags int) ([]byte, error) {
+	for {
+		n, _, err := unix.Recvfrom(c.fd, c.buf, flags|unix.MSG_TRUNC)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case n > len(c.buf):
+			return nil, fmt.Errorf("netfilter message of %d bytes: %w", n, unix.EMSGSIZE)
+		default:
+			return c.buf[:n], nil
+		}
+	}
+}
+
+// receive reads the answer to request seq to its end.
+func (c *conn) receive(seq uint32, f func(reply) error) error {
+	var failed error
+	interrupted, datagrams := false, 0
+	for {
+		b, err := c.read(0)
+		if err != nil {
+			return err
+		}
+		data, end := false, false
+		err = eachMessage(b, func(h unix.NlMsghdr, payload []byte) error {
+			if h.Seq != seq {
+				return nil // the rest of an answer that was given up
+			}
+			switch h.Type {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				end = true
+				// An interruption after the one datagram of a short list is not one.
+				interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0 && datagrams > 1
+				return errnoOf(payload)
+			}
+			data = true
+			interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0
+			if f == nil || failed != nil || len(payload) < 4 {
+				return nil
+			}
+			failed = f(reply{typ: h.Type, family: payload[0], attrs: payload[4:]})
+			return nil
+		})
+		if data {
+			datagrams++
+		}
+		switch {
+		case err != nil:
+			return err
+		case end && failed != nil:
+			return failed
+		case end && interrupted:
+			return errChanged
+		case end:
+			return nil
+		}
+	}
+}
+
+// batch sends requests as one transaction of a subsystem: all happen or none. If generation is not zero
+// and the ruleset has another one, nothing happens and the error is errChanged. The
+// error of a request says which.
+func (c *conn) batch(generation uint32, requests []request) error {
+	if len(requests) == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	begin := request{typ: unix.NFNL_MSG_BATCH_BEGIN}
+	if generation != 0 {
+		begin.attrs = begin.attrs.be32(batchGeneration, generation)
+	}
+	first := c.seq + 1
+	b := begin.marshal(nil, first, unix.NFNL_SUBSYS_NFTABLES)
+	for i := range requests {
+		r := requests[i]
+		if i == len(requests)-1 {
+			r.flags |= unix.NLM_F_ACK
+		}
+		b = r.marshal(b, first+1+uint32(i), 0)
+	}
+	end := request{typ: unix.NFNL_MSG_BATCH_END}
+	c.seq = first + 1 + uint32(len(requests))
+	b = end.marshal(b, c.seq, unix.NFNL_SUBSYS_NFTABLES)
+	if err := c.sendLong(b); err != nil {
+		return err
+	}
+	return c.outcome(first, requests)
+}
+
+// sendLong is send for messages that may exceed the buffer of a fresh socket.
+func (c *conn) sendLong(b []byte) error {
+	err := c.send(b)
+	if err != unix.EMSGSIZE {
+		return err
+	}
+	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2*len(b)); err != nil {
+		return fmt.Errorf("enlarge netfilter socket: %w", err)
+	}
+	return c.send(b)
+}
+
+// outcome reads what became of a batch. All answers are there when sending it
+// returned: the ones that failed, and the last.
+func (c *conn) outcome(first uint32, requests []request) error {
+	var errs []error
+	answered := false
+	for {
+		b, err := c.read(unix.MSG_DONTWAIT)
+		if err == unix.EAGAIN {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		err = eachMessage(b, func(h unix.NlMsghdr, payload []byte) error {
+			if h.Type != unix.NLMSG_ERROR || h.Seq-first > uint32(len(requests)) {
+				return nil
+			}
+			answered = true
+			if err := errnoOf(payload); err != nil {
+				errs = append(errs, requestError(int(h.Seq-first)-1, requests, err))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !answered {
+		return fmt.Errorf("netfilter transaction: no answer: %w", unix.EIO)
+	}
+	if len(errs) > 0 {
+		return errs[0] // the others are its consequences, or say the same of the next element
+	}
+	return nil
+}
+
+// requestError says which of the requests failed; -1 is the batch as a whole.
+func requestError(i int, requests []request, err error) error {
+	if err == unix.ERESTART {
+		return errChanged
+	}
+	if i < 0 || i >= len(requests) {
+		return err
+	}
+	return &batchError{Command: requests[i].typ & 0xff, Err: err}
+}
+
+// batchError is the failure of one message of a batch.
+type batchError struct {
+	Command uint16 // NFT_MSG_*
+	Err     error
+}
+
+// Error names the command by its number: it is for us, users see what it is wrapped in.
+func (e *batchError) Error() string { return fmt.Sprintf("nftables message %d: %v", e.Command, e.Err) }
+
+// Unwrap returns the errno.
+func (e *batchError) Unwrap() error { return e.Err }
+
+// eachMessage calls f with the header and payload of each netlink message in b.
+func eachMessage(b []byte, f func(h unix.NlMsghdr, payload []byte) error) error {
+	for len(b) >= unix.SizeofNlMsghdr {
+		h := unix.NlMsghdr{
+			Len:   binary.NativeEndian.Uint32(b),
+			Type:  binary.NativeEndian.Uint16(b[4:]),
+			Flags: binary.NativeEndian.Uint16(b[6:]),
+			Seq:   binary.NativeEndian.Uint32(b[8:]),
+		}
+		n := int(h.Len)
+		if n < unix.SizeofNlMsghdr || n > len(b) {
+			return errTruncated
+		}
+		if err := f(h, b[unix.SizeofNlMsghdr:n]); err != nil {
+			return err
+		}
+		b = b[min(n+padding(n), len(b)):]
+	}
+	return nil
+}
+
+// errnoOf returns the error in the payload of NLMSG_ERROR or NLMSG_DONE, nil if it is
+// zero.
+func errnoOf(payload []byte) error {
+	if len(payload) < 4 {
+		return nil
+	}
+	if n := int32(binary.NativeEndian.Uint32(payload)); n < 0 {
+		return unix.Errno(-n)
+	}
+	return nil
+}
+
+// retries bounds how often an interrupted list or a lost race is tried again.
+const retries = 100
+
+// retry calls f until it returns something else than errChanged, with a short and
+// growing pause, and gives up when ctx ends.
+func retry(ctx context.Context, f func() error) error {
+	for i := range retries {
+		err := f()
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+		if i < 4 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(time.Duration(min(i, 20)) * 100 * time.Microsecond):
+		}
+	}
+	return fmt.Errorf("given up after %d attempts: %w", retries, errChanged)
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/internal/firewall"
+	"github.com/cnikit/cnikit/internal/nstest"
+)
+
+// node is a host with one link to the outside and a bridge with containers:
+//
+//	outside 192.0.2.2, 2001:db8:9::2 ── up0 192.0.2.1, 2001:db8:9::1 host br0 10.1.2.1/24, fd00:1::1/64 ── containers
+type node struct {
+	host, outside *nstest.NS
+	containers    int
+}
+
+// Addresses of a node, by family: 4 and 6.
+var (
+	outsideAddr = map[int]netip.Addr{4: netip.MustParseAddr("192.0.2.2"), 6: netip.MustParseAddr("2001:db8:9::2")}
+	hostAddr    = map[int]netip.Addr{4: netip.MustParseAddr("192.0.2.1"), 6: netip.MustParseAddr("2001:db8:9::1")}
+)
+
+// newNode makes a node without containers. The outside has routes to the containers,
+// so that what is not masqueraded arrives too.
+func newNode(t *testing.T) *node {
+	t.Helper()
+	n := &node{host: nstest.New(t), outside: nstest.New(t)}
+	nstest.NeedSysctl(t, n.host)
+	ip(t, n.host, fmt.Sprintf(`
+link set lo up
+link add up0 type veth peer name out0 netns /proc/%d/fd/%d
+addr add 192.0.2.1/24 dev up0
+addr add 2001:db8:9::1/64 dev up0 nodad
+link set up0 up
+link add br0 type bridge
+addr add 10.1.2.1/24 dev br0
+addr add fd00:1::1/64 dev br0 nodad
+link set br0 up`, os.Getpid(), n.outside.Fd()))
+	ip(t, n.outside, `
+link set lo up
+addr add 192.0.2.2/24 dev out0
+addr add 2001:db8:9::2/64 dev out0 nodad
+link set out0 up
+route add 10.0.0.0/8 via 192.0.2.1
+route add fd00::/16 via 2001:db8:9::1`)
+	sysctl(t, n.host, "net/ipv4/ip_forward", "1")
+	sysctl(t, n.host, "net/ipv6/conf/all/forwarding", "1")
+	return n
+}
+
+// container is a namespace with an eth0 on the bridge of a node.
+type container struct {
+	ns    *nstest.NS
+	addrs []netip.Prefix
+	owner firewall.Owner
+}
+
+// addr returns the container's address of a family.
+func (c *container) addr(family int) netip.Addr {
+	for _, p := range c.addrs {
+		if p.Addr().Is4() == (family == 4) {
+			return p.Addr()
+		}
+	}
+	panic("no such family")
+}
+
+// newContainer adds a container, 10.1.2.N and fd00:1::N with N from 2 on.
+func (n *node) newContainer(t *testing.T) *container {
+	t.Helper()
+	n.containers++
+	number := n.containers + 1
+	c := &container{
+		ns: nstest.New(t),
+		addrs: []netip.Prefix{
+			netip.MustParsePrefix(fmt.Sprintf("10.1.2.%d/24", number)),
+			netip.MustParsePrefix(fmt.Sprintf("fd00:1::%x/64", number)),
+		},
+		owner: firewall.Owner{Network: "mynet", ContainerID: fmt.Sprintf("c%d", number), IfName: "eth0"},
+	}
+	ip(t, n.host, fmt.Sprintf(`
+link add veth%d type veth peer name eth0 netns /proc/%d/fd/%d
+link set veth%d master br0 up
+link set dev veth%d type bridge_slave hairpin on`, number, os.Getpid(), c.ns.Fd(), number, number))
+	ip(t, c.ns, fmt.Sprintf(`
+link set lo up
+addr add %s dev eth0
+addr add %s dev eth0 nodad
+link set eth0 up
+route add default via 10.1.2.1
+route add default via fd00:1::1`, c.addrs[0], c.addrs[1]))
+	return c
+}
+
+// ip runs commands of iproute2 in a namespace.
+func ip(t testing.TB, n *nstest.NS, commands string) {
+	t.Helper()
+	if out, err := run(n, strings.TrimSpace(commands)+"\n", "ip", "-batch", "-"); err != nil {
+		if _, missing := exec.LookPath("ip"); missing != nil {
+			nstest.Lacks(t, "program ip", missing)
+		}
+		t.Fatalf("ip: %v: %s", err, out)
+	}
+}
+
+// run runs a program in a namespace with an input, and returns what it prints.
+func run(n *nstest.NS, stdin, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	var out strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
+	err := n.Run(cmd)
+	return out.String(), err
+}
+
+// sysctl writes a setting in a namespace.
+func sysctl(t testing.TB, n *nstest.NS, name, value string) {
+	t.Helper()
+	n.Do(t, func() {
+		if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// open opens the firewall of a namespace.
+func open(t testing.TB, n *nstest.NS, backend string) *firewall.Host {
+	t.Helper()
+	var h *firewall.Host
+	n.Do(t, func() {
+		var err error
+		if h, err = firewall.Open(t.Context(), firewall.Config{Backend: backend, Log: testLog(t)}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// testLog logs to the test.
+func testLog(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// testWriter writes to the log of a test.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
+}
+
+// patience bounds each exchange of packets.
+const patience = 2 * time.Second
+
+// serve answers in a namespace, on a port of all addresses, until the test ends: to
+// each connection or datagram with the address it came from and name.
+func serve(t testing.TB, n *nstest.NS, network string, port int, name string) {
+	t.Helper()
+	at := fmt.Sprintf(":%d", port)
+	if strings.HasPrefix(network, "udp") {
+		var pc net.PacketConn
+		n.Do(t, func() {
+			var err error
+			if pc, err = net.ListenPacket(network, at); err != nil {
+				t.Fatal(err)
+			}
+		})
+		t.Cleanup(func() { closeIt(t, pc) })
+		go func() {
+			b := make([]byte, 100)
+			for {
+				_, from, err := pc.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				if _, err := pc.WriteTo([]byte(host(from)+" "+name), from); err != nil {
+					return
+				}
+			}
+		}()
+		return
+	}
+	var l net.Listener
+	n.Do(t, func() {
+		var err error
+		if l, err = net.Listen(network, at); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { closeIt(t, l) })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, err = io.WriteString(c, host(c.RemoteAddr())+" "+name)
+			if err = c.Close(); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// closeIt closes c and reports an error.
+func closeIt(t testing.TB, c io.Closer) {
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// host returns the address without port and zone of a.
+func host(a net.Addr) string {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return ap.Addr().Unmap().WithZone("").String()
+}
+
+// ask sends something from a namespace to a server of serve, and returns the source
+// address that it saw and its name, or an error.
+func ask(t testing.TB, n *nstest.NS, network string, to netip.AddrPort) (source, name string, err error) {
+	t.Helper()
+	return askFrom(t, n, network, nil, to)
+}
+
+// askFrom is ask from a certain local address.
+func askFrom(t testing.TB, n *nstest.NS, network string, from net.Addr, to netip.AddrPort) (source, name string, err error) {
+	t.Helper()
+	var c net.Conn
+	n.Do(t, func() {
+		d := net.Dialer{Timeout: patience, LocalAddr: from}
+		c, err = d.DialContext(t.Context(), network, to.String())
+	})
+	if err != nil {
+		return "", "", err
+	}
+	defer closeIt(t, c)
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if network == "udp" {
+		if _, err := io.WriteString(c, "hello"); err != nil {
+			return "", "", err
+		}
+	}
+	b := make([]byte, 200)
+	k, err := c.Read(b)
+	if err != nil {
+		return "", "", err
+	}
+	source, name, _ = strings.Cut(string(b[:k]), " ")
+	return source, name, nil
+}

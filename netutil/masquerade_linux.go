@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+
+	"github.com/cnikit/cnikit/internal/firewall"
+)
+
+// Backends of the firewall, as the configuration keys ipMasqBackend and backend name
+// them.
+const (
+	NFTables = firewall.NFTables
+	IPTables = firewall.IPTables
+)
+
+// Owner says whose a piece of firewall state is: an interface of a container on a
+// network. It is written into the comment of every element, so that DEL and GC find it
+// without prevResult and without the namespace. All three fields are needed; they are
+// the name in the configuration, CNI_CONTAINERID and CNI_IFNAME.
+type Owner struct {
+	Network     string
+	ContainerID string
+	IfName      string
+}
+
+// String returns the owner as errors name it.
+func (o Owner) String() string { return firewall.Owner(o).String() }
+
+// FirewallConfig says how to open the firewall of a network namespace.
+type FirewallConfig struct {
+	// Backend is [NFTables] or [IPTables]. If empty, nftables is used where the kernel
+	// has it, else iptables; the choice is logged.
+	Backend string
+	// Log gets the choice of the backend and what is repaired. If nil, nothing is logged.
+	Log *slog.Logger
+}
+
+// Masquerade gives packets of containers that leave their network the address of the
+// host. The rules of a network are constant, a container is an element of a set, so
+// neither ADD and DEL nor packets get slower with the number of containers. It may be
+// used concurrently, from any thread.
+type Masquerade struct {
+	host *firewall.Host
+}
+
+// OpenMasquerade opens masquerading in the network namespace of the calling thread.
+// The caller closes it. The error is [errors.ErrUnsupported] if the kernel or the
+// machine lacks the backend asked for, or any.
+//
+// Kernel: NAT in nftables family inet, since 5.2. The iptables backend wants the
+// program iptables, and ip6tables for IPv6; ip_set makes it fast.
+func OpenMasquerade(ctx context.Context, c FirewallConfig) (*Masquerade, error) {
+	h, err := firewall.Open(ctx, firewall.Config(c))
+	if err != nil {
+		return nil, err
+	}
+	return &Masquerade{host: h}, nil
+}
+
+// Close lets go of the connection to the kernel. What was set up stays. After a Del
+// that removed something Close waits, some 10 ms, until no packet uses what was
+// removed; a process that ends without Close waits then. DEL does well to call Del
+// and Close in a goroutine beside the removal of its link, which waits likewise.
+func (m *Masquerade) Close() error { return m.host.Close() }
+
+// Backend returns the backend in use, [NFTables] or [IPTables].
+func (m *Masquerade) Backend() string { return m.host.Backend() }
+
+// Ensure masquerades the addresses of a container, each with the prefix length of its
+// subnet, IPv4 and IPv6, towards everything except the subnets of the network and
+// multicast. The subnets of the network are those of addrs and of earlier calls for
+// it. It agrees with what is there, repairs rules that somebody removed or changed, and
+// takes over an address that another owner left behind. Without addresses it does
+// nothing. If it fails, nothing was done.
+//
+// In the steady state it reads the rules of the network, a handful, and adds one
+// element per address in one transaction, whatever the number of containers.
+//
+// Spec: CNI 1.1.0, section 1, "ipMasq" (CONF-034).
+func (m *Masquerade) Ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
+	return m.host.EnsureMasquerade(ctx, firewall.Owner(o), addrs)
+}
+
+// Check returns an error if the firewall lacks something that [Masquerade.Ensure] of
+// the same arguments would make, if it was changed, or if an address belongs to another
+// owner. The error lists all that differs.
+func (m *Masquerade) Check(ctx context.Context, o Owner, addrs []netip.Prefix) error {
+	return m.host.CheckMasquerade(ctx, firewall.Owner(o), addrs)
+}
+
+// Del removes all that masquerades for o, by whichever backend, and the chains and
+// rules that the reference plugins made for the same container. It needs no addresses
+// and agrees if there is nothing. The rules of the network stay.
+func (m *Masquerade) Del(ctx context.Context, o Owner) error {
+	return m.host.DelMasquerade(ctx, firewall.Owner(o))
+}
+
+// Masqueraded is an address that is masqueraded.
+type Masqueraded struct {
+	// Owner is whose the address is. A container ID or network that does not fit into
+	// the comment is a hash that begins with '#'.
+	Owner Owner
+	Addr  netip.Addr
+}
+
+// List returns the addresses masqueraded for a network, by whichever backend, in no
+// particular order.
+func (m *Masquerade) List(ctx context.Context, network string) ([]Masqueraded, error) {
+	all, err := m.host.ListMasquerade(ctx, network)
+	list := make([]Masqueraded, 0, len(all))
+	for _, a := range all {
+		list = append(list, Masqueraded{Owner: Owner(a.Owner), Addr: a.Addr})
+	}
+	return list, err
+}
+
+// errNoKeep refuses a garbage collection without a list: absent is not empty.
+var errNoKeep = errors.New("collect: the list of what to keep is absent")
+
+// Collect removes all that masquerades for a network and belongs to nobody in keep.
+// An empty keep keeps nothing, and the rules of the network go too; a nil keep is
+// refused. Other networks are not looked at.
+//
+// Spec: CNI 1.1.0, section 2, "GC".
+func (m *Masquerade) Collect(ctx context.Context, network string, keep []Owner) error {
+	if keep == nil {
+		return errNoKeep
+	}
+	return m.host.CollectMasquerade(ctx, network, owners(keep))
+}
+
+// owners converts a list.
+func owners(os []Owner) []firewall.Owner {
+	fs := make([]firewall.Owner, len(os))
+	for i, o := range os {
+		fs[i] = firewall.Owner(o)
+	}
+	return fs
+}

@@ -3,6 +3,7 @@
 package skel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cnikit/cnikit/types"
 )
@@ -32,6 +34,30 @@ type Env struct {
 	// Local returns another plugin of the same executable; see types.Call. Main
 	// sets it. Nil: there is none.
 	Local func(plugin string) types.LocalPlugin
+
+	times times
+}
+
+// times are how long things may take. The zero times are those of Run.
+type times struct {
+	stop, undo, version time.Duration
+}
+
+const (
+	// stopTime is how long a handler, an undo step or a write may go on after its
+	// context ended. It is then left alone, so that undo steps run and the runtime
+	// gets an answer.
+	stopTime = 5 * time.Second
+	// undoTime bounds the undoing of a failed ADD, which the end of the request's own
+	// context must not stop.
+	undoTime = 10 * time.Second
+	// versionTime is how long VERSION waits for the version that it repeats. Runtimes
+	// of old send none, and some leave standard input open.
+	versionTime = 200 * time.Millisecond
+)
+
+func (t times) orDefault() times {
+	return times{cmp.Or(t.stop, stopTime), cmp.Or(t.undo, undoTime), cmp.Or(t.version, versionTime)}
 }
 
 // getenv returns the value of a variable. A variable that is set to the empty
@@ -62,7 +88,7 @@ const maxStdin = 32 << 20
 // readStdin reads standard input to its end, for as long as ctx allows.
 func (e Env) readStdin(ctx context.Context) ([]byte, error) {
 	if e.Stdin == nil {
-		return nil, ioError("read standard input", os.ErrClosed)
+		return nil, os.ErrClosed
 	}
 	type read struct {
 		data []byte
@@ -75,20 +101,13 @@ func (e Env) readStdin(ctx context.Context) ([]byte, error) {
 	}()
 	select {
 	case <-ctx.Done():
-		return nil, ioError("read standard input", context.Cause(ctx))
+		return nil, context.Cause(ctx)
 	case r := <-done:
 		if r.err == nil && len(r.data) > maxStdin {
 			r.err = errors.New("more than " + strconv.Itoa(maxStdin>>20) + " MiB")
 		}
-		if r.err != nil {
-			return nil, ioError("read standard input", r.err)
-		}
-		return r.data, nil
+		return r.data, r.err
 	}
-}
-
-func ioError(what string, err error) error {
-	return types.NewError(types.ErrIOFailure, what, err)
 }
 
 // The variables of the protocol.
@@ -195,7 +214,7 @@ func (e Env) path(log *slog.Logger) []string {
 // traceID returns the trace that the request is part of, or "".
 func (e Env) traceID() string {
 	parts := strings.Split(e.getenv(envTraceParent), "-")
-	if len(parts) < 4 || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" {
+	if len(parts) < 4 || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" || strings.Trim(parts[1], "0") == "" {
 		return ""
 	}
 	return parts[1]

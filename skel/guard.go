@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"runtime"
 	"time"
 )
 
-// A panicError is a panic of a handler, with the stack for standard error.
+// A panicError is a panic, with the stack for standard error.
 type panicError struct {
 	value any
 	stack []byte
@@ -18,32 +18,27 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-// errGoexit is the error of a handler that ended its goroutine.
-var errGoexit = errors.New("the handler ended its goroutine")
+// maxStack is how much of a stack is kept, in bytes.
+const maxStack = 64 << 10
 
 // guarded calls f and turns a panic into an error.
 func guarded(f func() error) (err error) {
-	returned := false
 	defer func() {
-		if returned {
-			return
-		}
-		err = errGoexit
 		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
+			stack := make([]byte, maxStack)
+			err = &panicError{v, stack[:runtime.Stack(stack, false)]}
 		}
 	}()
-	err = f()
-	returned = true
+	if err = f(); err != nil {
+		// An error whose text cannot be had, such as a nil *types.Error, panics here,
+		// where it is caught.
+		_ = err.Error()
+	}
 	return err
 }
 
-// stopTime is how long a handler may go on after its context ended. It is then
-// left alone, so that its undo steps run and the runtime gets an answer.
-const stopTime = 5 * time.Second
-
-// errStuck is the error of a handler that did not stop.
-var errStuck = errors.New("the handler did not stop within " + stopTime.String())
+// errGoexit is the error of a handler that ended its goroutine.
+var errGoexit = errors.New("the handler ended its goroutine")
 
 // await calls f on a goroutine of its own and returns its error. If f does not
 // return within grace after the end of ctx, f is left alone.
@@ -65,6 +60,6 @@ func await(ctx context.Context, grace time.Duration, f func() error) error {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("%w: %w", context.Cause(ctx), errStuck)
+		return fmt.Errorf("%w: no stop within %s", context.Cause(ctx), grace)
 	}
 }

@@ -4,11 +4,8 @@ package skel
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
-
-	"github.com/cnikit/cnikit/types"
 )
 
 // LogOptions say where the log of a plugin goes. The zero LogOptions are text on
@@ -24,41 +21,62 @@ type LogOptions struct {
 	JSON bool
 }
 
-// handler returns the handler of the log, and what closes it.
-func (o LogOptions) handler(stderr io.Writer) (slog.Handler, io.Closer, error) {
-	w, closer := stderr, io.Closer(io.NopCloser(nil))
+// openLog makes the log of the request.
+func (q *request) openLog(o LogOptions) {
+	w := q.env.stderr()
 	var failed error
 	if o.File != "" {
 		// O_APPEND keeps the records of many plugins whole.
 		f, err := os.OpenFile(o.File, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 		if err == nil {
-			w, closer = f, f
+			w, q.logFile = f, f
 		}
 		failed = err
 	}
 	options := &slog.HandlerOptions{Level: o.Level}
+	var handler slog.Handler = slog.NewTextHandler(w, options)
 	if o.JSON {
-		return slog.NewJSONHandler(w, options), closer, failed
+		handler = slog.NewJSONHandler(w, options)
 	}
-	return slog.NewTextHandler(w, options), closer, failed
+	q.log = slog.New(handler.WithAttrs(q.logAttrs()))
+	if failed != nil {
+		q.log.Warn("log to standard error instead of the file", "cause", failed)
+	}
 }
 
-// logAttrs returns what each record of a request says. The configuration and the
+// closeLog closes the file of the log. Until then a handler's undo steps write to
+// it, and what is said of the answer.
+func (q *request) closeLog() {
+	if q.logFile != nil {
+		_ = q.logFile.Close() // there is no log left to tell
+	}
+}
+
+// logAttrs returns what each record of the request says. The configuration and the
 // environment are never logged: they may hold secrets.
-func logAttrs(plugin string, call types.Call, network, traceID string) []any {
-	var attrs []any
-	add := func(key, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(key, value))
+func (q *request) logAttrs() []slog.Attr {
+	attrs := make([]slog.Attr, 0, 6)
+	for _, a := range [...]slog.Attr{
+		slog.String("plugin", q.program.name),
+		slog.String("command", string(q.call.Command)),
+		slog.String("network", q.network()),
+		slog.String("container", q.call.ContainerID),
+		slog.String("interface", q.call.IfName),
+		slog.String("trace", q.traceID),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
 		}
 	}
-	add("plugin", plugin)
-	add("command", string(call.Command))
-	add("network", network)
-	add("container", call.ContainerID)
-	add("interface", call.IfName)
-	add("trace", traceID)
 	return attrs
+}
+
+// network returns the name of the network once it is known.
+func (q *request) network() string {
+	if q.net == nil {
+		return ""
+	}
+	return q.net.Name
 }
 
 type loggerKey struct{}

@@ -5,7 +5,6 @@ package skel
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,6 +40,10 @@ func Main(plugins ...Runner) {
 		s := <-signals
 		cancel(fmt.Errorf("signal %s: %w", s, types.ErrTryAgainLater))
 	}()
+	// A runtime that closed its end of standard error must not kill the plugin at its
+	// first record: the runtime of Go does so unless the signal is asked for. Ignoring
+	// it would be inherited by child processes.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))
 }
 
@@ -48,40 +51,48 @@ func Main(plugins ...Runner) {
 // selects.
 func runOneOf(ctx context.Context, env Env, argv0 string, plugins []Runner) (exit int) {
 	env.Local = Local(plugins...)
-	selected, env, err := choose(ctx, env, argv0, plugins)
-	if err != nil {
-		return program{name: baseName(argv0), versions: types.Versions()}.refuse(env, err)
-	}
-	return selected.Run(ctx, env)
+	p, env := choose(ctx, env, argv0, plugins)
+	return p.run(ctx, env)
 }
 
-// choose returns the plugin to run. If it had to read the configuration for that,
-// the Env it returns holds it.
-func choose(ctx context.Context, env Env, argv0 string, plugins []Runner) (Runner, Env, error) {
+// choose returns the plugin to run. If it had to read standard input for that, the
+// Env it returns has the same input once more.
+func choose(ctx context.Context, env Env, argv0 string, plugins []Runner) (program, Env) {
 	if p := find(plugins, baseName(argv0)); p != nil {
-		return p, env, nil
+		return p.program(), env
 	}
-	if len(plugins) == 0 {
-		return nil, env, errors.New("the executable holds no plugin")
-	}
-	if _, err := findCommand(env.getenv(envCommand)); err != nil {
+	if _, err := findCommand(env.getenv(envCommand)); err != nil && len(plugins) > 0 {
 		// VERSION, for which all plugins are alike, or an error that any of them
 		// reports.
-		return plugins[0], env, nil
+		return plugins[0].program(), env
 	}
 	stdin, err := env.readStdin(ctx)
-	if err != nil {
-		return nil, env, err
-	}
-	net, err := types.ParsePluginConfig(stdin)
-	if err != nil {
-		return nil, env, err
-	}
 	env.Stdin = bytes.NewReader(stdin)
-	if p := find(plugins, net.Type); p != nil {
-		return p, env, nil
+	if err != nil {
+		env.Stdin = brokenInput{err}
 	}
-	return nil, env, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("type: %q is no plugin of this executable, which has %s", net.Type, names(plugins)), nil)
+	// What is wrong with the configuration is reported by the program.
+	kind := ""
+	if net, err := types.ParsePluginConfig(stdin); err == nil {
+		kind = net.Type
+	}
+	if p := find(plugins, kind); p != nil {
+		return p.program(), env
+	}
+	return noPlugin(baseName(argv0), kind, plugins), env
+}
+
+// noPlugin returns a program that reports all that a plugin would, and then that
+// there is none of that type.
+func noPlugin(name, kind string, plugins []Runner) program {
+	return program{
+		name:     name,
+		versions: types.Versions(),
+		has:      func(types.Command) bool { return true },
+		prepare: func(command, *request) (job, error) {
+			return job{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("type: %q is no plugin of this executable, which has %s", kind, names(plugins)), nil)
+		},
+	}
 }
 
 func baseName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".exe") }

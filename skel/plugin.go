@@ -24,7 +24,7 @@ type Plugin[T any] struct {
 	Name string
 	// About is one line for somebody who runs the plugin by hand.
 	About string
-	// Versions are the versions that the plugin supports. Nil: [types.Versions].
+	// Versions are the versions that the plugin supports. Empty: [types.Versions].
 	// Attachments outlive upgrades: a version that once was supported has to stay.
 	Versions []types.Version
 
@@ -106,7 +106,9 @@ type Request[T any] struct {
 // each even if another fails; the error that ADD ends with tells what could not
 // be undone. The context of the steps is not that of the request, which may have
 // ended: it ends ten seconds after the first step begins. For other commands no
-// step runs. Undo may be called from any goroutine.
+// step runs. Undo may be called from any goroutine. A step that ignores the end of its
+// context is left alone, as is a handler; one that is registered after the undoing,
+// by a handler that was left alone, runs at once.
 //
 // Spec: checklist ADD-009, PROTO-049.
 func (r *Request[T]) Undo(step func(ctx context.Context) error) { r.undo.push(step) }
@@ -140,7 +142,7 @@ func (p Plugin[T]) Run(ctx context.Context, env Env) (exit int) {
 // program returns the plugin without its type parameter.
 func (p Plugin[T]) program() program {
 	versions := p.Versions
-	if versions == nil {
+	if len(versions) == 0 {
 		versions = types.Versions()
 	}
 	return program{
@@ -151,7 +153,8 @@ func (p Plugin[T]) program() program {
 		needsNetns: p.NeedsNetns,
 		timeout:    p.Timeout,
 		has:        p.has,
-		handle:     p.handle,
+		prepare:    p.prepare,
+		strict:     p.Strict,
 	}
 }
 
@@ -177,11 +180,11 @@ func (p Plugin[T]) handler(name types.Command) func(context.Context, *Request[T]
 	return nil
 }
 
-// handle decodes the plugin's own configuration and calls the handler.
-func (p Plugin[T]) handle(ctx context.Context, cmd command, q *request) (*types.Result, error) {
+// prepare decodes the plugin's own configuration and returns what is left to do.
+func (p Plugin[T]) prepare(cmd command, q *request) (job, error) {
 	conf := new(T)
-	if err := p.decode(cmd, q, conf); err != nil {
-		return nil, err
+	if err := q.decode(cmd, conf); err != nil {
+		return job{}, err
 	}
 	r := &Request[T]{
 		Call:             q.call,
@@ -192,27 +195,16 @@ func (p Plugin[T]) handle(ctx context.Context, cmd command, q *request) (*types.
 		TraceID:          q.traceID,
 		undo:             q.undo,
 	}
+	var j job
 	if p.Log != nil {
-		closer := q.openLog(p.Log(conf))
-		defer closer.Close()
+		j.log = p.Log(conf)
 	}
-	r.Log = q.log
-	ctx = withLogger(ctx, q.log)
-	if cmd.name == types.CommandAdd {
-		return p.Add(ctx, r)
-	}
-	return nil, p.handler(cmd.name)(ctx, r)
-}
-
-func (p Plugin[T]) decode(cmd command, q *request, conf *T) error {
-	switch {
-	case cmd.lenient:
-		for _, err := range q.net.DecodeLenient(conf) {
-			q.log.Warn("configuration: passed over", "cause", err)
+	j.run = func(ctx context.Context, log *slog.Logger) (*types.Result, error) {
+		r.Log = log
+		if cmd.name == types.CommandAdd {
+			return p.Add(ctx, r)
 		}
-		return nil
-	case p.Strict:
-		return q.net.DecodeStrict(conf)
+		return nil, p.handler(cmd.name)(ctx, r)
 	}
-	return q.net.Decode(conf)
+	return j, nil
 }

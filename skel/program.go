@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -20,24 +21,35 @@ type program struct {
 	name, about         string
 	versions            []types.Version
 	chained, needsNetns bool
+	strict              bool
 	timeout             time.Duration
 
-	has    func(types.Command) bool
-	handle func(context.Context, command, *request) (*types.Result, error)
+	has     func(types.Command) bool
+	prepare func(command, *request) (job, error)
 }
 
-// A request is what a program knows of one execution.
+// A job is a handler that has its request, and where it wants the log.
+type job struct {
+	log LogOptions
+	run func(context.Context, *slog.Logger) (*types.Result, error)
+}
+
+// A request is what a program knows of one execution. Only the goroutine that runs
+// the program writes to it: a handler may have been left alone.
 type request struct {
 	program *program
 	env     Env
+	times   times
 
 	call       types.Call
 	net        *types.PluginConfig
 	prevResult *types.Result
 	valid      []types.Attachment
 	traceID    string
-	log        *slog.Logger
 	undo       *undoStack
+
+	log     *slog.Logger
+	logFile *os.File
 }
 
 func (p program) run(ctx context.Context, env Env) (exit int) {
@@ -46,59 +58,56 @@ func (p program) run(ctx context.Context, env Env) (exit int) {
 		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("%s did not finish within %s: %w", p.name, p.timeout, types.ErrTryAgainLater))
 		defer cancel()
 	}
-	q := &request{program: &p, env: env, traceID: env.traceID(), undo: &undoStack{}}
+	q := &request{program: &p, env: env, times: env.times.orDefault(), traceID: env.traceID(), undo: &undoStack{}}
 	q.openLog(LogOptions{})
-	document, err := q.answer(ctx)
-	if err == nil {
-		err = q.deliver(document)
-		if err == nil {
-			return 0
-		}
+	defer q.closeLog()
+	var document []byte
+	err := guarded(func() (err error) {
+		document, err = q.answer(ctx)
+		return err
+	})
+	if err != nil {
+		return q.refuse(ctx, err)
+	}
+	if err := q.deliver(ctx, document); err != nil {
 		// Standard output is broken: there is nowhere to put an error object.
-		q.log.Error("the answer cannot be written", "cause", errors.Join(err, q.undo.run(ctx)))
+		q.log.Error("the answer cannot be written", "cause", errors.Join(err, q.undo.run(ctx, q.times)))
 		return 1
 	}
-	return q.refuse(q.failed(ctx, err))
+	return 0
 }
 
-// refuse answers with an error alone.
-func (p program) refuse(env Env, err error) (exit int) {
-	q := &request{program: &p, env: env}
-	q.openLog(LogOptions{})
-	return q.refuse(err)
-}
-
-func (q *request) refuse(err error) (exit int) {
-	if werr := q.deliver(q.errorDocument(err)); werr != nil {
+// refuse undoes what a failed ADD did and answers with an error.
+func (q *request) refuse(ctx context.Context, err error) (exit int) {
+	var p *panicError
+	if errors.As(err, &p) {
+		fmt.Fprintf(q.env.stderr(), "%v\n%s", p, p.stack)
+	}
+	if q.call.Command == types.CommandAdd {
+		if undone := q.undo.run(ctx, q.times); undone != nil {
+			// Not wrapped: the code is that of the failure, not of the undoing.
+			err = fmt.Errorf("%w\nundo: %v", err, undone) //nolint:errorlint
+		}
+	}
+	if werr := q.deliver(ctx, q.errorDocument(err)); werr != nil {
 		q.log.Error("the error cannot be written", "error", err, "cause", werr)
 	}
 	return 1
 }
 
 // deliver writes a document and a newline to standard output, at once.
-func (q *request) deliver(document []byte) error {
+func (q *request) deliver(ctx context.Context, document []byte) error {
 	if len(document) == 0 {
 		return nil
 	}
 	if q.env.Stdout == nil {
 		return io.ErrClosedPipe
 	}
-	_, err := q.env.Stdout.Write(append(document, '\n'))
-	return err
-}
-
-// openLog makes the log of the request.
-func (q *request) openLog(o LogOptions) io.Closer {
-	handler, closer, err := o.handler(q.env.stderr())
-	network := ""
-	if q.net != nil {
-		network = q.net.Name
-	}
-	q.log = slog.New(handler).With(logAttrs(q.program.name, q.call, network, q.traceID)...)
-	if err != nil {
-		q.log.Warn("log to standard error instead of the file", "cause", err)
-	}
-	return closer
+	// A reader that stopped reading must not keep a cancelled plugin alive.
+	return await(ctx, q.times.stop, func() error {
+		_, err := q.env.Stdout.Write(append(document, '\n'))
+		return err
+	})
 }
 
 // answer returns the document for standard output, or nil for none. The steps
@@ -170,7 +179,7 @@ func (p *program) newest() types.Version {
 func (q *request) readConfig(ctx context.Context, cmd command) error {
 	stdin, err := q.env.readStdin(ctx)
 	if err != nil {
-		return err
+		return types.NewError(types.ErrIOFailure, "read standard input", err)
 	}
 	q.call.Stdin = stdin
 	net, err := types.ParsePluginConfig(stdin)
@@ -246,9 +255,21 @@ func prevResultError(err error) error {
 
 // execute calls the handler and encodes what it returns.
 func (q *request) execute(ctx context.Context, cmd command) ([]byte, error) {
+	var j job
+	err := await(ctx, q.times.stop, func() (err error) {
+		j, err = q.program.prepare(cmd, q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if j.log != (LogOptions{}) {
+		q.openLog(j.log)
+	}
 	var result *types.Result
-	err := await(ctx, stopTime, func() (err error) {
-		result, err = q.program.handle(ctx, cmd, q)
+	log := q.log
+	err = await(ctx, q.times.stop, func() (err error) {
+		result, err = j.run(withLogger(ctx, log), log)
 		return err
 	})
 	switch {
@@ -264,22 +285,26 @@ func (q *request) execute(ctx context.Context, cmd command) ([]byte, error) {
 	if lost := result.Lost(q.call.CNIVersion); len(lost) > 0 {
 		q.log.Debug("the version of the request cannot express all of the result", "lost", lost)
 	}
-	return result.Encode(q.call.CNIVersion)
+	document, err := result.Encode(q.call.CNIVersion)
+	if err != nil {
+		// The plugin is wrong, not the configuration: ERR-006.
+		return nil, types.NewError(types.ErrInternal, "the result cannot be sent", err)
+	}
+	return document, nil
 }
 
-// failed runs the undo steps of a failed ADD and joins what went wrong there.
-func (q *request) failed(ctx context.Context, err error) error {
-	var p *panicError
-	if errors.As(err, &p) {
-		fmt.Fprintf(q.env.stderr(), "%v\n%s", p, p.stack)
+// decode reads the plugin's own part of the configuration.
+func (q *request) decode(cmd command, conf any) error {
+	switch {
+	case cmd.lenient:
+		for _, err := range q.net.DecodeLenient(conf) {
+			q.log.Warn("configuration: passed over", "cause", err)
+		}
+		return nil
+	case q.program.strict:
+		return q.net.DecodeStrict(conf)
 	}
-	if q.call.Command != types.CommandAdd {
-		return err
-	}
-	if undone := q.undo.run(ctx); undone != nil {
-		return fmt.Errorf("%w\nundo: %w", err, undone)
-	}
-	return err
+	return q.net.Decode(conf)
 }
 
 // errorDocument returns the error object for err. An error without a code gets
@@ -295,12 +320,10 @@ func (q *request) errorDocument(err error) []byte {
 			e.Details = strings.TrimPrefix(text, e.Msg+": ")
 		}
 	}
-	if e.Details == "" && e.Err == nil {
-		e.Details = q.where()
-	}
-	e.CNIVersion = q.call.CNIVersion
-	if e.CNIVersion == 0 {
-		e.CNIVersion = q.program.newest()
+	e.Details = q.details(e)
+	e.CNIVersion = q.program.newest()
+	if v := statedVersion(q.call.Stdin); types.Supports(q.program.versions, v) {
+		e.CNIVersion = v
 	}
 	return e.Encode()
 }
@@ -317,19 +340,35 @@ func code(err error) types.Code {
 	return types.ErrInternal
 }
 
+// details returns the details of an error, which tell what the request was about.
+// If they name the container already, as those of a delegate do, they stay as they
+// are.
+func (q *request) details(e types.Error) string {
+	text := e.Details
+	if text == "" && e.Err != nil {
+		text = e.Err.Error()
+	}
+	where := q.where()
+	switch {
+	case text == "":
+		return where
+	case q.call.ContainerID != "" && strings.Contains(text, "container "+q.call.ContainerID):
+		return text
+	}
+	return text + " (" + where + ")"
+}
+
 // where names what the request was about.
 func (q *request) where() string {
-	var parts []string
-	add := func(what, name string) {
-		if name != "" {
-			parts = append(parts, what+" "+name)
+	text := "plugin " + q.program.name
+	for _, part := range [...][2]string{
+		{", network ", q.network()},
+		{", container ", q.call.ContainerID},
+		{", interface ", q.call.IfName},
+	} {
+		if part[1] != "" {
+			text += part[0] + part[1]
 		}
 	}
-	add("plugin", q.program.name)
-	if q.net != nil {
-		add("network", q.net.Name)
-	}
-	add("container", q.call.ContainerID)
-	add("interface", q.call.IfName)
-	return strings.Join(parts, ", ")
+	return text
 }

@@ -5,15 +5,12 @@ package skel
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"time"
 
 	"github.com/cnikit/cnikit/types"
 )
-
-// versionWait is how long VERSION waits for the version that it repeats. Runtimes
-// of old send none, and some leave standard input open.
-const versionWait = 200 * time.Millisecond
 
 // versionInfo returns the answer to VERSION, which nothing on standard input can
 // make fail.
@@ -31,23 +28,17 @@ func (q *request) versionInfo(ctx context.Context) []byte {
 	return info.Encode()
 }
 
+// maxVersionInput bounds what VERSION reads of standard input, in bytes.
+const maxVersionInput = 64 << 10
+
 // askedVersion returns the cniVersion of standard input, or zero.
 func (q *request) askedVersion(ctx context.Context) types.Version {
 	if q.env.Stdin == nil {
 		return 0
 	}
 	asked := make(chan types.Version, 1)
-	go func() {
-		// A Decoder returns at the end of the object, which need not be the end of
-		// the input. Whatever is wrong with it, no version was asked for.
-		var document struct{ CNIVersion json.RawMessage }
-		var version types.Version
-		if json.NewDecoder(q.env.Stdin).Decode(&document) == nil && json.Unmarshal(document.CNIVersion, &version) != nil {
-			version = 0
-		}
-		asked <- version
-	}()
-	timer := time.NewTimer(versionWait)
+	go func() { asked <- statedVersion(readDocument(q.env.Stdin)) }()
+	timer := time.NewTimer(q.times.version)
 	defer timer.Stop()
 	select {
 	case version := <-asked:
@@ -56,4 +47,29 @@ func (q *request) askedVersion(ctx context.Context) types.Version {
 	case <-ctx.Done():
 	}
 	return 0
+}
+
+// readDocument reads to the end of a JSON document, which need not be the end of
+// the input.
+func readDocument(r io.Reader) []byte {
+	var data []byte
+	chunk := make([]byte, 4096)
+	for len(data) < maxVersionInput {
+		n, err := r.Read(chunk)
+		data = append(data, chunk[:n]...)
+		if err != nil || json.Valid(data) {
+			break
+		}
+	}
+	return data
+}
+
+// statedVersion returns the cniVersion of a document. It is zero if there is none,
+// whatever is wrong with it.
+func statedVersion(document []byte) types.Version {
+	var stated struct{ CNIVersion types.Version }
+	if json.Unmarshal(document, &stated) != nil {
+		return 0
+	}
+	return stated.CNIVersion
 }

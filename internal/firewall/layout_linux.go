@@ -70,3 +70,27 @@ func (l layout) build(seen []ruleSeen) ([]request, error) {
 	}
 	return rs, nil
 }
+
+// settle returns the requests that put the rules of t in order, none if they are, and
+// then the generation of the ruleset that the requests are for. want makes the layout,
+// which may keep something of the rules seen.
+func (c *conn) settle(t table, want func(seen []ruleSeen) layout) (uint32, []request, error) {
+	seen, err := c.rules(t, "")
+	if err != nil || want(seen).intact(seen) {
+		return 0, nil, err
+	}
+	// Once more, for a generation that is not newer than what is read.
+	generation, err := c.generation()
+	if err != nil {
+		return 0, nil, err
+	}
+	if seen, err = c.rules(t, ""); err != nil {
+		return 0, nil, err
+	}
+	l := want(seen)
+	if l.intact(seen) {
+		return 0, nil, nil
+	}
+	requests, err := l.build(seen)
+	return generation, requests, err
+}

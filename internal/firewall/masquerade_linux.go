@@ -44,7 +44,9 @@ func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	return h.removeNFT(ctx, func() ([]request, error) { return h.nft().remove(o) })
+	return h.removeNFT(ctx,
+		func() ([]request, error) { return h.nft().remove(o) },
+		func() ([]request, error) { return h.conn.referenceMasquerade(o) })
 }
 
 // ListMasquerade returns what is masqueraded for a network, by either backend.
@@ -62,21 +64,24 @@ func (h *Host) ListMasquerade(ctx context.Context, network string) ([]Masquerade
 // CollectMasquerade removes everything of a network that belongs to nobody in keep.
 // If nothing is left, the rules of the network go too.
 func (h *Host) CollectMasquerade(ctx context.Context, network string, keep []Owner) error {
-	marks := make(map[string]bool, len(keep))
-	for _, o := range keep {
-		marks[o.Mark()] = true
+	if !h.hasNFT {
+		return nil
 	}
-	err := h.removeNFT(ctx, func() ([]request, error) { return h.nft().removeOthers(network, marks) })
-	if err != nil || !h.hasNFT {
+	t, sets := masqueradeTable(network), h.nft().allSets()
+	err := h.removeNFT(ctx, func() ([]request, error) { return h.conn.removeOthers(t, sets, marksOf(keep)) })
+	if err != nil {
 		return err
 	}
-	return retry(ctx, func() error {
-		generation, requests, err := h.nft().removeTable(ctx, network)
-		if err != nil {
-			return err
-		}
-		return changedIfGone(h.conn.batch(generation, requests))
-	})
+	return h.conn.removeEmpty(ctx, t, sets)
+}
+
+// marksOf returns the marks of owners as a set.
+func marksOf(os []Owner) map[string]bool {
+	marks := make(map[string]bool, len(os))
+	for _, o := range os {
+		marks[o.Mark()] = true
+	}
+	return marks
 }
 
 // removeNFT finds things in nftables and removes them in one transaction, again if

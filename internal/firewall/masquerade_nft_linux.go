@@ -4,8 +4,6 @@ package firewall
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,16 +63,6 @@ func containersOf(f family) string { return "containers" + f.name }
 // ownersOf names the index of a family: from owner and number to address.
 func ownersOf(f family) string { return "owners" + f.name }
 
-// ownerKeyTypes are the parts of a key of an index.
-func ownerKeyTypes() []uint32 { return []uint32{typeMark, typeMark, typeMark} }
-
-// ownerKey returns the key in an index of the address with a number, from 0, of the
-// owner with a mark. Half a hash is enough: whose an element is, its comment says.
-func ownerKey(mark string, number int) []byte {
-	sum := sha256.Sum256([]byte(mark))
-	return binary.BigEndian.AppendUint32(sum[:8:8], uint32(number))
-}
-
 // masqueradeLayout is the table of a network with its own subnets.
 func masqueradeLayout(network string, own []netip.Prefix) layout {
 	l := layout{
@@ -86,7 +74,7 @@ func masqueradeLayout(network string, own []netip.Prefix) layout {
 		name := "masquerade" + f.name
 		l.sets = append(l.sets,
 			set{name: containersOf(f), key: []uint32{f.typ}},
-			set{name: ownersOf(f), key: ownerKeyTypes(), data: []uint32{f.typ}})
+			set{name: ownersOf(f), key: indexKey(), data: []uint32{f.typ}})
 		l.chains = append(l.chains, chain{name: name})
 		l.rules = append(l.rules, rule{
 			chain: "postrouting", comment: "containers, IPv" + f.name,
@@ -140,7 +128,9 @@ func ownSubnets(seen []ruleSeen, addrs []netip.Prefix) []netip.Prefix {
 func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	exact := false // whether to read the elements first
 	return retry(ctx, func() error {
-		generation, requests, err := m.prepare(o.Network, addrs)
+		generation, requests, err := m.conn.settle(masqueradeTable(o.Network), func(seen []ruleSeen) layout {
+			return masqueradeLayout(o.Network, ownSubnets(seen, addrs))
+		})
 		if err != nil {
 			return err
 		}
@@ -155,39 +145,6 @@ func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix
 		}
 		return changedIfGone(err)
 	})
-}
-
-// changedIfGone turns the errors of a request about something that came or went since
-// the look into errChanged.
-func changedIfGone(err error) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) {
-		return errors.Join(errChanged, err)
-	}
-	return err
-}
-
-// prepare returns the requests that put the rules of a network in order, none if they
-// are, and then the generation of the ruleset they are for.
-func (m nftMasquerade) prepare(network string, addrs []netip.Prefix) (uint32, []request, error) {
-	t := masqueradeTable(network)
-	seen, err := m.conn.rules(t, "")
-	if err != nil || masqueradeLayout(network, ownSubnets(seen, addrs)).intact(seen) {
-		return 0, nil, err
-	}
-	// Once more, for a generation that is not newer than what is read.
-	generation, err := m.conn.generation()
-	if err != nil {
-		return 0, nil, err
-	}
-	if seen, err = m.conn.rules(t, ""); err != nil {
-		return 0, nil, err
-	}
-	l := masqueradeLayout(network, ownSubnets(seen, addrs))
-	if l.intact(seen) {
-		return 0, nil, nil
-	}
-	requests, err := l.build(seen)
-	return generation, requests, err
 }
 
 // missing returns the requests that make addrs, and no others, elements of o: simply
@@ -216,12 +173,13 @@ func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix, exact bool) ([]req
 
 // addOwned returns the requests that add addresses of an owner.
 func addOwned(t table, f family, mark string, addrs []netip.Addr) []request {
-	var containers, owners []element
-	for i, a := range addrs {
+	var containers []element
+	var names [][]byte
+	for _, a := range addrs {
 		containers = append(containers, element{key: a.AsSlice(), comment: mark})
-		owners = append(owners, element{key: ownerKey(mark, i), data: a.AsSlice(), comment: mark})
+		names = append(names, a.AsSlice())
 	}
-	return append(t.addElements(containersOf(f), containers), t.addElements(ownersOf(f), owners)...)
+	return append(t.addElements(containersOf(f), containers), t.addElements(ownersOf(f), index(mark, names...))...)
 }
 
 // clear returns the requests that make room for addresses of o: they remove what o
@@ -247,15 +205,11 @@ func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) ([]
 // owned returns what the owner with a mark has: its addresses and its entries of the
 // index. An address that another owner took over is not among them.
 func (m nftMasquerade) owned(t table, f family, mark string) (containers, owners []element, err error) {
-	for i := 0; ; i++ {
-		entry, err := m.conn.element(t, ownersOf(f), ownerKey(mark, i))
-		if errors.Is(err, unix.ENOENT) {
-			return containers, owners, nil
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		owners = append(owners, entry)
+	owners, err = m.conn.entries(t, ownersOf(f), mark)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, entry := range owners {
 		e, err := m.conn.element(t, containersOf(f), entry.data)
 		switch {
 		case err == nil && e.comment == mark:
@@ -264,6 +218,7 @@ func (m nftMasquerade) owned(t table, f family, mark string) (containers, owners
 			return nil, nil, err
 		}
 	}
+	return containers, owners, nil
 }
 
 // holder returns the ownership mark of an address, "?" for an element without one, and
@@ -357,38 +312,11 @@ func (m nftMasquerade) remove(o Owner) ([]request, error) {
 	return requests, nil
 }
 
-// removeOthers returns the requests that remove what has not one of the marks.
-func (m nftMasquerade) removeOthers(network string, marks map[string]bool) ([]request, error) {
-	t := masqueradeTable(network)
-	var requests []request
+// allSets names the sets that hold containers.
+func (m nftMasquerade) allSets() []string {
+	var names []string
 	for _, f := range families() {
-		for _, set := range []string{containersOf(f), ownersOf(f)} {
-			all, err := m.conn.elements(t, set)
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				return nil, err
-			}
-			gone := slices.DeleteFunc(all, func(e element) bool { return marks[e.comment] })
-			requests = append(requests, t.delElements(set, gone)...)
-		}
+		names = append(names, containersOf(f), ownersOf(f))
 	}
-	return requests, nil
-}
-
-// removeTable returns the request that removes the table of a network, if the table is
-// there and no address in it is left, with the generation of the ruleset in which that is so.
-func (m nftMasquerade) removeTable(ctx context.Context, network string) (uint32, []request, error) {
-	generation, err := m.conn.generation()
-	if err != nil {
-		return 0, nil, err
-	}
-	t := masqueradeTable(network)
-	seen, err := m.conn.rules(t, "")
-	if err != nil || len(seen) == 0 {
-		return 0, nil, err
-	}
-	left, err := m.list(ctx, network)
-	if err != nil || len(left) > 0 {
-		return 0, nil, err
-	}
-	return generation, []request{t.delTable()}, nil
+	return names
 }

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"crypto/sha512"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// The reference plugins keep NAT and filters of a container in chains and rules of its
+// own. A node can change over while containers run, so DEL removes those too. Where the
+// node never ran those plugins, that is one read for each kind, of something absent.
+//
+// Source: https://github.com/containernetworking/plugins/tree/v1.9.1, pkg/ip, pkg/link,
+// pkg/utils and plugins/meta/portmap
+
+// referenceHash returns the first n hexadecimal digits of the hash of some text.
+func referenceHash(text string, n int) string {
+	sum := sha512.Sum512([]byte(text))
+	return hex.EncodeToString(sum[:])[:n]
+}
+
+// referenceChain names the chain of the nat table for masquerading a container; the
+// interface is not part of it.
+func referenceChain(o Owner) string { return "CNI-" + referenceHash(o.Network+o.ContainerID, 24) }
+
+// referenceComment begins the comment of the nftables rules for masquerading a
+// container. Its end may be cut off.
+func referenceComment(o Owner) string {
+	return referenceHash(o.Network, 16) + "-" + referenceHash(o.IfName+":"+o.ContainerID, 16)
+}
+
+// referenceSpoof returns the requests that remove the chains of macspoofchk of bridge.
+func (c *conn) referenceSpoof(o Owner) ([]request, error) {
+	t := table{family: unix.NFPROTO_BRIDGE, name: "nat"}
+	name := "cni-br-iface-" + o.ContainerID + "-" + o.IfName
+	comment := "macspoofchk-" + o.ContainerID + "-" + o.IfName
+	return c.leftover(t, "PREROUTING", func(r ruleSeen) bool { return r.comment == comment }, name, name+"-mac")
+}
+
+// referenceMasquerade returns the requests that remove what masquerades for o: a
+// chain of the nat table, where iptables is a front end of nftables, and nftables rules.
+func (c *conn) referenceMasquerade(o Owner) ([]request, error) {
+	var requests []request
+	name := referenceChain(o)
+	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		// Before version 0.8.0 the rule that jumps had another address, not another target.
+		rs, err := c.leftover(table{family: family, name: "nat"}, "POSTROUTING", func(r ruleSeen) bool { return jumpsTo(r, name) }, name)
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, rs...)
+	}
+	t := table{family: unix.NFPROTO_INET, name: "cni_plugins_masquerade"}
+	rs, err := c.rulesOf(t, "masq_checks", func(r ruleSeen) bool { return strings.HasPrefix(r.comment, referenceComment(o)) })
+	return append(requests, rs...), err
+}
+
+// rulesOf returns the requests that remove the rules of a chain which is tells.
+func (c *conn) rulesOf(t table, chain string, is func(ruleSeen) bool) ([]request, error) {
+	seen, err := c.rules(t, chain)
+	var requests []request
+	for _, r := range seen {
+		if is(r) {
+			requests = append(requests, t.delRule(chain, r.handle))
+		}
+	}
+	return requests, err
+}
+
+// leftover returns the requests that remove chains of a container and the rules, in a
+// chain that all share, that lead there. There are none if the chains are not there.
+func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chains ...string) ([]request, error) {
+	var found []string
+	for _, name := range chains {
+		there, err := c.hasChain(t, name)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			found = append(found, name)
+		}
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	requests, err := c.rulesOf(t, shared, leads)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range found {
+		requests = append(requests, t.flushChain(name))
+	}
+	// A chain that is jumped to goes after the one that jumps; flushing removed the jump.
+	for _, name := range slices.Backward(found) {
+		requests = append(requests, t.delChain(name))
+	}
+	return requests, nil
+}
+
+// hasChain reports whether there is a chain.
+func (c *conn) hasChain(t table, name string) (bool, error) {
+	a := attrs(nil).str(unix.NFTA_CHAIN_TABLE, t.name).str(unix.NFTA_CHAIN_NAME, name)
+	err := c.do(request{typ: nftMessage(unix.NFT_MSG_GETCHAIN), family: t.family, attrs: a}, nil)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look for chain %s: %w", name, err)
+	}
+	return true, nil
+}
+
+// jumpsTo reports whether a rule jumps to a chain: iptables ends such a rule with a
+// verdict as nft does.
+func jumpsTo(r ruleSeen, chain string) bool {
+	found := false
+	err := eachAttr(r.exprs, func(_ uint16, e []byte) error {
+		target := findAttr(e, unix.NFTA_EXPR_DATA, unix.NFTA_IMMEDIATE_DATA, unix.NFTA_DATA_VERDICT, unix.NFTA_VERDICT_CHAIN)
+		if attrString(findAttr(e, unix.NFTA_EXPR_NAME)) == "immediate" && attrString(target) == chain {
+			found = true
+		}
+		return nil
+	})
+	return err == nil && found
+}

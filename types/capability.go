@@ -68,11 +68,11 @@ func (c RuntimeConfig) IsZero() bool {
 // capabilityValue starts the reading of a value by its own UnmarshalJSON. Null
 // leaves the value as it is, as everywhere in encoding/json.
 func capabilityValue(data []byte, read func(node) error) error {
-	n := node{raw: data, path: here}
+	n := node{raw: data}
 	if n.isNull() {
 		return nil
 	}
-	return invalidConfig(read(n))
+	return invalidConfig(under(here, read(n)))
 }
 
 // invalidConfig gives an error the code for a configuration that is not valid.
@@ -130,9 +130,9 @@ func (n node) portMapping() (p PortMapping, err error) {
 	switch {
 	case err != nil:
 	case p.HostPort == 0:
-		err = invalid(n.path+".hostPort", "is missing; want 1 to 65535")
+		err = invalid("hostPort", "is missing; want 1 to 65535")
 	case p.ContainerPort == 0:
-		err = invalid(n.path+".containerPort", "is missing; want 1 to 65535")
+		err = invalid("containerPort", "is missing; want 1 to 65535")
 	}
 	if err != nil {
 		return PortMapping{}, err
@@ -172,25 +172,21 @@ type PortMappings []PortMapping
 // UnmarshalJSON implements [json.Unmarshaler].
 func (p *PortMappings) UnmarshalJSON(data []byte) error {
 	return capabilityValue(data, func(n node) error {
-		elements, err := n.elements()
-		if err != nil {
-			return err
-		}
-		all := make(PortMappings, 0, len(elements))
-		for _, e := range elements {
+		all := PortMappings{}
+		err := n.each(func(_ int, e node) error {
 			if e.isNull() {
-				continue
+				return nil
 			}
 			m, err := e.portMapping()
-			if err != nil {
-				return err
+			if err == nil {
+				all, err = all.with(m, e)
 			}
-			if all, err = all.with(m, e); err != nil {
-				return err
-			}
+			return err
+		})
+		if err == nil {
+			*p = all
 		}
-		*p = all
-		return nil
+		return err
 	})
 }
 
@@ -248,7 +244,7 @@ func (n node) ipRange() (r IPRange, err error) {
 		return err
 	}, "subnet", "rangeStart", "rangeEnd", "gateway")
 	if err == nil && !r.Subnet.IsValid() {
-		err = invalid(n.path+".subnet", `is missing; want a subnet such as "10.0.0.0/24"`)
+		err = invalid("subnet", `is missing; want a subnet such as "10.0.0.0/24"`)
 	}
 	if err != nil {
 		return IPRange{}, err
@@ -335,7 +331,7 @@ func (n node) bandwidth() (b Bandwidth, err error) {
 		return err
 	}, "ingressRate", "ingressBurst", "egressRate", "egressBurst")
 	if err == nil {
-		err = b.validate(n.path + ".")
+		err = b.Validate()
 	}
 	if err != nil {
 		return Bandwidth{}, err
@@ -347,24 +343,22 @@ func (n node) bandwidth() (b Bandwidth, err error) {
 // burst is of 4 GiB or more, which the kernel's token bucket cannot hold.
 //
 // Spec: checklist CAP-016, AMB-101.
-func (b Bandwidth) Validate() error { return b.validate("") }
-
-func (b Bandwidth) validate(at string) error {
-	if err := validateLimit(at+"ingress", b.IngressRate, b.IngressBurst); err != nil {
+func (b Bandwidth) Validate() error {
+	if err := validateLimit("ingress", b.IngressRate, b.IngressBurst); err != nil {
 		return err
 	}
-	return validateLimit(at+"egress", b.EgressRate, b.EgressBurst)
+	return validateLimit("egress", b.EgressRate, b.EgressBurst)
 }
 
-func validateLimit(at string, rate, burst uint64) error {
+func validateLimit(direction string, rate, burst uint64) error {
 	const tooLarge = 8 * (1<<32 - 1) // in bits
 	switch {
 	case rate != 0 && burst == 0:
-		return invalid(at+"Burst", "is missing or 0, and "+at[strings.LastIndexByte(at, '.')+1:]+"Rate is not; want both or none")
+		return invalid(direction+"Burst", "is missing or 0, and "+direction+"Rate is not; want both or none")
 	case rate == 0 && burst != 0:
-		return invalid(at+"Rate", "is missing or 0, and "+at[strings.LastIndexByte(at, '.')+1:]+"Burst is not; want both or none")
+		return invalid(direction+"Rate", "is missing or 0, and "+direction+"Burst is not; want both or none")
 	case burst >= tooLarge:
-		return invalid(at+"Burst", strconv.FormatUint(burst, 10)+" is too large; want less than "+strconv.FormatUint(tooLarge, 10)+" bits")
+		return invalid(direction+"Burst", strconv.FormatUint(burst, 10)+" is too large; want less than "+strconv.FormatUint(tooLarge, 10)+" bits")
 	}
 	return nil
 }
@@ -646,12 +640,13 @@ func (n node) aliasesByNetwork() (map[string][]string, error) {
 	}
 	all := make(map[string][]string, len(members))
 	for _, m := range members {
-		v := n.child(m.key, m.raw)
+		v := node{raw: m.raw}
 		if v.isNull() {
+			delete(all, m.key)
 			continue
 		}
 		if all[m.key], err = collect(v, node.text); err != nil {
-			return nil, err
+			return nil, under(pathKey(m.key), err)
 		}
 	}
 	return all, nil

@@ -159,7 +159,8 @@ func (c *PluginConfig) PrevResult() (*Result, error) {
 	if !c.hasPrevResult || c.CNIVersion < V030 {
 		return nil, nil
 	}
-	return c.prevResult.result(c.CNIVersion)
+	r, err := c.prevResult.result(c.CNIVersion)
+	return r, under("prevResult", err)
 }
 
 // The keys of the list of valid attachments: that of the specification, and that
@@ -183,33 +184,37 @@ var errNoAttachments = errors.New("a missing list is not an empty one: nothing i
 // AMB-002, AMB-061.
 func (c *PluginConfig) ValidAttachments() ([]Attachment, error) {
 	doc := node{raw: c.Raw}
-	raw := map[string]node{}
-	members, err := doc.members()
+	var newer, older node
+	err := doc.walk(func(quoted, value json.RawMessage) {
+		switch unquote(quoted) {
+		case validAttachments:
+			newer = node{value, validAttachments}
+		case olderAttachments:
+			older = node{value, olderAttachments}
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range members {
-		if m.key == validAttachments || m.key == olderAttachments {
-			raw[m.key] = doc.child(m.key, m.raw)
-		}
+	list := newer
+	if list.path == "" {
+		list = older
 	}
-	list, ok := raw[validAttachments]
-	if !ok {
-		list, ok = raw[olderAttachments]
-	}
-	if !ok {
+	if list.path == "" {
 		return nil, NewError(ErrInvalidNetworkConfig, validAttachments+": is missing; want the list of valid attachments", errNoAttachments)
 	}
 	if list.isNull() {
 		return []Attachment{}, nil
 	}
-	return attachments(list)
+	all, err := attachments(node{raw: list.raw})
+	return all, invalidConfig(under(list.path, err))
 }
 
-// attachments reads a list of attachments. Whatever is wrong with it, the
-// configuration is invalid: GC-021.
+// attachments reads a list of attachments.
+//
+// Spec: checklist GC-021.
 func attachments(list node) ([]Attachment, error) {
-	all, err := collect(list, func(n node) (a Attachment, err error) {
+	return collect(list, func(n node) (a Attachment, err error) {
 		_, err = n.fields(func(key string, v node) (err error) {
 			switch key {
 			case "containerID":
@@ -220,12 +225,11 @@ func attachments(list node) ([]Attachment, error) {
 			return err
 		}, "containerID", "ifname")
 		if err == nil && a.ContainerID == "" {
-			err = invalid(n.path+".containerID", "is missing")
+			err = invalid("containerID", "is missing")
 		}
 		if err == nil && a.IfName == "" {
-			err = invalid(n.path+".ifname", "is missing")
+			err = invalid("ifname", "is missing")
 		}
 		return a, err
 	})
-	return all, invalidConfig(err)
 }

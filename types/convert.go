@@ -3,8 +3,8 @@
 package types
 
 import (
-	"encoding/json"
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -65,7 +65,7 @@ func (n node) resultVersion(v Version) (Version, error) {
 func unknownVersion(v Version) error {
 	return &Error{
 		Code:    ErrIncompatibleCNIVersion,
-		Msg:     "result of version " + v.String() + " is not supported",
+		Msg:     "cniVersion: results of version " + quote(v.String()) + " are not supported",
 		Details: "supported " + joinVersions(Versions()),
 	}
 }
@@ -95,7 +95,7 @@ func (n node) block(r *Result, want4 bool) error {
 		case "ip":
 			ip.Address, err = c.prefix()
 			if err == nil && ip.Address.Addr().Is4() != want4 {
-				err = invalid(c.path, ip.Address.String()+" is not of the family of "+n.path)
+				err = invalid("", ip.Address.String()+" is not of the family of the block")
 			}
 		case "gateway":
 			ip.Gateway, err = c.addr()
@@ -104,6 +104,9 @@ func (n node) block(r *Result, want4 bool) error {
 		}
 		return err
 	}, "ip", "gateway", "routes", "version", "address", "interface")
+	if err == nil && !ip.Address.IsValid() {
+		err = invalid("ip", "is missing; want the address with its prefix length")
+	}
 	if err != nil {
 		return err
 	}
@@ -250,6 +253,7 @@ func (r *Result) Encode(v Version) ([]byte, error) {
 	if !v.Known() {
 		return nil, unknownVersion(v)
 	}
+	r = r.unmapped()
 	if err := r.validate(v); err != nil {
 		return nil, err
 	}
@@ -273,19 +277,49 @@ func (r *Result) Encode(v Version) ([]byte, error) {
 }
 
 // MarshalJSON implements [json.Marshaler] by the [Newest] version.
-func (r *Result) MarshalJSON() ([]byte, error) { return r.Encode(Newest) }
+func (r Result) MarshalJSON() ([]byte, error) { return r.Encode(Newest) }
 
-// UnmarshalJSON implements [json.Unmarshaler] by [DecodeResult].
+// UnmarshalJSON implements [json.Unmarshaler] by [DecodeResult]. A result that
+// names no version is of the newest one, unless it has ip4 or ip6.
 func (r *Result) UnmarshalJSON(data []byte) error {
-	doc := node{raw: data, path: here}
+	doc := node{raw: data}
 	if doc.isNull() {
 		return nil
 	}
-	got, err := doc.result(0)
+	v := Newest
+	_, err := doc.fields(func(string, node) error {
+		v = V020
+		return nil
+	}, "ip4", "ip6")
+	if err != nil {
+		return under(here, err)
+	}
+	got, err := doc.result(v)
 	if err == nil {
 		*r = *got
 	}
-	return err
+	return under(here, err)
+}
+
+// unmapped returns r with IPv4 addresses in the place of IPv4-mapped ones: r
+// itself if it has none.
+//
+// Spec: checklist RES-042, AMB-089, CONV-014.
+func (r *Result) unmapped() *Result {
+	mapped := func(p netip.Prefix) bool { return p.Addr().Is4In6() }
+	if !slices.ContainsFunc(r.IPs, func(i IP) bool { return mapped(i.Address) || i.Gateway.Is4In6() }) &&
+		!slices.ContainsFunc(r.Routes, func(r Route) bool { return mapped(r.Dst) || r.GW.Is4In6() }) {
+		return r
+	}
+	c := *r
+	c.IPs, c.Routes = slices.Clone(r.IPs), slices.Clone(r.Routes)
+	for i := range c.IPs {
+		c.IPs[i].Address, c.IPs[i].Gateway = unmap(c.IPs[i].Address), c.IPs[i].Gateway.Unmap()
+	}
+	for i := range c.Routes {
+		c.Routes[i].Dst, c.Routes[i].GW = unmap(c.Routes[i].Dst), c.Routes[i].GW.Unmap()
+	}
+	return &c
 }
 
 // firstIPs returns the positions of the first IPv4 and IPv6 address, or -1.
@@ -439,13 +473,13 @@ func (r *Result) lostNewest() []string {
 		}
 	}
 	for i, itf := range r.Interfaces {
-		at := at("interfaces", i, "")
+		at := at("interfaces", i) + "."
 		note(itf.MTU != 0, at+"mtu")
 		note(itf.SocketPath != "", at+"socketPath")
 		note(itf.PCIID != "", at+"pciID")
 	}
 	for i, route := range r.Routes {
-		at := at("routes", i, "")
+		at := at("routes", i) + "."
 		note(route.MTU != 0, at+"mtu")
 		note(route.AdvMSS != 0, at+"advmss")
 		note(route.Priority != 0, at+"priority")
@@ -454,5 +488,3 @@ func (r *Result) lostNewest() []string {
 	}
 	return lost
 }
-
-var _ json.Marshaler = (*Result)(nil)

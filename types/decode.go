@@ -39,7 +39,7 @@ func (c *PluginConfig) DecodeStrict(v any) error {
 	if err := c.decode(v); err != nil {
 		return err
 	}
-	if err := unknownMember(node{raw: c.Raw}, reflect.TypeOf(v), protocolMembers()); err != nil {
+	if err := unknownMember(node{c.Raw, document}, reflect.TypeOf(v), protocolMembers()); err != nil {
 		return err
 	}
 	return validateTarget(v)
@@ -59,7 +59,7 @@ func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
 		if err == nil {
 			return passedOver
 		}
-		at, found := locate(node{raw: data}, target.Type())
+		at, found := locate(node{data, document}, target.Type())
 		passedOver = append(passedOver, decodeError(at, err))
 		if !found || len(at.raw) == len(data) {
 			break
@@ -81,7 +81,7 @@ func (c *PluginConfig) decode(v any) error {
 	if err == nil {
 		return nil
 	}
-	at, _ := locate(node{raw: data}, t)
+	at, _ := locate(node{data, document}, t)
 	return decodeError(at, err)
 }
 
@@ -95,7 +95,7 @@ func validateTarget(v any) error {
 	if err == nil || errors.As(err, &coded) {
 		return err
 	}
-	return NewError(ErrInvalidNetworkConfig, err.Error(), nil)
+	return &Error{Code: ErrInvalidNetworkConfig, Msg: err.Error(), Err: unwrapped{err}}
 }
 
 // Capability reads the value of one capability into the value that v points to,
@@ -151,11 +151,11 @@ func decodeError(at node, err error) error {
 		// A type that reads itself says it well, but does not know where it stands.
 		msg, ok := strings.CutPrefix(coded.Msg, here)
 		switch {
-		case ok && at.path != "":
-			msg = at.path + msg
-		case ok:
+		case ok && at.path == document:
 			msg = strings.TrimLeft(msg, ".: ")
-		case at.path != "":
+		case ok:
+			msg = at.path + msg
+		case at.path != document:
 			msg = at.path + ": " + msg
 		}
 		return &Error{Code: codeAt(at, coded.Code), Msg: msg, Details: coded.Details, Err: coded.Err}
@@ -169,7 +169,7 @@ func decodeError(at node, err error) error {
 		}
 		return NewError(codeAt(at, code), at.mismatch(want).Error(), nil)
 	}
-	return NewError(ErrInvalidNetworkConfig, strings.TrimPrefix(at.path+": "+at.show()+" is not valid", ": "), err)
+	return NewError(ErrInvalidNetworkConfig, at.path+": "+at.show()+" is not valid", err)
 }
 
 // codeAt returns the code for an error at a place: a capability that is wrong in
@@ -221,38 +221,44 @@ func locate(n node, t reflect.Type) (node, bool) {
 		return n, true // and its own error says where
 	}
 	for child, ct := range children(n, t) {
-		if at, found := locate(child, ct); found {
+		if at, found := locate(child.node, ct); found {
 			return at, true
 		}
 	}
 	return n, true
 }
 
+// A child is a value inside another. Its key is empty in an array.
+type child struct {
+	node
+	key string
+}
+
 // children calls yield for each value inside n that encoding/json reads into a
 // value of its own inside t.
-func children(n node, t reflect.Type) func(yield func(node, reflect.Type) bool) {
-	return func(yield func(node, reflect.Type) bool) {
+func children(n node, t reflect.Type) func(yield func(child, reflect.Type) bool) {
+	return func(yield func(child, reflect.Type) bool) {
 		switch t.Kind() {
 		case reflect.Struct:
 			fields := jsonFields(t)
 			members, _ := n.members()
 			for _, m := range members {
 				f, ok := fields.find(m.key)
-				if ok && !yield(n.child(m.key, m.raw), f.typ) {
+				if ok && !yield(child{n.child(m.key, m.raw), m.key}, f.typ) {
 					return
 				}
 			}
 		case reflect.Map:
 			members, _ := n.members()
 			for _, m := range members {
-				if !yield(n.child(m.key, m.raw), t.Elem()) {
+				if !yield(child{n.child(m.key, m.raw), m.key}, t.Elem()) {
 					return
 				}
 			}
 		case reflect.Slice, reflect.Array:
 			elements, _ := n.elements()
 			for _, e := range elements {
-				if !yield(e, t.Elem()) {
+				if !yield(child{node: e}, t.Elem()) {
 					return
 				}
 			}
@@ -295,6 +301,7 @@ func jsonFields(t reflect.Type) fieldList {
 		}
 		switch {
 		case name == "-":
+		case f.Anonymous && name == "" && inner == t: // brings nothing new
 		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
 			all = append(all, jsonFields(inner)...)
 		case f.IsExported():
@@ -322,7 +329,7 @@ func unknownMember(n node, t reflect.Type, more []string) error {
 		}
 	}
 	for child, ct := range children(n, t) {
-		if err := unknownMember(child, ct, nil); err != nil {
+		if err := unknownMember(child.node, ct, nil); err != nil {
 			return err
 		}
 	}
@@ -361,6 +368,10 @@ func unknownIn(n node, fields fieldList, more []string) error {
 
 // nearest returns the name that is most like key, if one is like it at all.
 func nearest(key string, names []string) string {
+	const longest = 64 // in bytes, since the work grows with it
+	if len(key) > longest {
+		return ""
+	}
 	best, bestDistance := "", 1+len(key)/2
 	for _, name := range names {
 		if d := distance(strings.ToLower(key), strings.ToLower(name)); d < bestDistance {
@@ -398,15 +409,17 @@ func withoutShadowed(data json.RawMessage, t reflect.Type) json.RawMessage {
 	if !hasTwins(data) {
 		return data
 	}
-	for _, raw := range shadowed(node{raw: data}, t) {
-		data = replace(data, raw)
+	parts := shadowed(node{raw: data}, t)
+	if len(parts) == 0 {
+		return data
 	}
-	return data
+	slices.SortFunc(parts, func(a, b json.RawMessage) int { return cap(b) - cap(a) }) // in document order
+	return replace(data, parts...)
 }
 
 // shadowed returns the values of members whose key differs in case only from
-// that of another member which is spelled exactly as the field of t. A later
-// value comes first, so that replacing one does not move the next.
+// that of another member which is spelled exactly as the field of t, but not
+// what is inside such a value.
 func shadowed(n node, t reflect.Type) []json.RawMessage {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -415,28 +428,36 @@ func shadowed(n node, t reflect.Type) []json.RawMessage {
 		return nil
 	}
 	var all []json.RawMessage
+	var fields fieldList
+	exact := map[string]bool{}
 	if t.Kind() == reflect.Struct {
-		fields := jsonFields(t)
+		fields = jsonFields(t)
 		members, _ := n.members()
 		for _, m := range members {
-			f, ok := fields.find(m.key)
-			if ok && f.name != m.key && slices.ContainsFunc(members, func(o member) bool { return o.key == f.name }) {
-				all = append(all, m.raw)
-			}
+			exact[m.key] = true
 		}
 	}
 	for child, ct := range children(n, t) {
-		all = append(all, shadowed(child, ct)...)
+		if f, ok := fields.find(child.key); ok && f.name != child.key && exact[f.name] {
+			all = append(all, child.raw)
+			continue
+		}
+		all = append(all, shadowed(child.node, ct)...)
 	}
-	slices.SortFunc(all, func(a, b json.RawMessage) int { return cap(a) - cap(b) })
 	return all
 }
 
-// replace returns a copy of data with null instead of part, which is a slice of
-// data.
-func replace(data, part json.RawMessage) json.RawMessage {
-	start := cap(data) - cap(part)
-	return slices.Concat(data[:start], json.RawMessage("null"), data[start+len(part):])
+// replace returns a copy of data with null in the place of each part. The parts
+// are slices of data in document order.
+func replace(data json.RawMessage, parts ...json.RawMessage) json.RawMessage {
+	out := make(json.RawMessage, 0, len(data)+len(parts)*len("null"))
+	done := 0
+	for _, part := range parts {
+		start := cap(data) - cap(part)
+		out = append(append(out, data[done:start]...), "null"...)
+		done = start + len(part)
+	}
+	return append(out, data[done:]...)
 }
 
 // hasTwins reports whether any object of a valid document may hold a key twice,
@@ -461,6 +482,9 @@ func findTwins(b json.RawMessage, seen []uint64) (bool, json.RawMessage) {
 	for rest[0] != closing {
 		if closing == '}' {
 			key, after := cutValue(rest)
+			if slices.ContainsFunc(key, func(c byte) bool { return c == '\\' || c >= 0x80 }) {
+				return true, nil // perhaps: these have more spellings than a hash can tell
+			}
 			seen = append(seen, foldedHash(key))
 			rest = skipSpace(skipSpace(after)[1:])
 		}

@@ -95,7 +95,7 @@ func (n *Network) loadPlugin(path string) error {
 		return inFile(path, err)
 	}
 	before := len(n.Warnings)
-	p, err := n.readPlugin(doc)
+	p, err := n.readPlugin(doc, "")
 	if err != nil {
 		return inFile(path, err)
 	}

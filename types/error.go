@@ -182,6 +182,9 @@ func (e *Error) Encode() []byte {
 		details = strings.TrimSuffix(msg+"\n"+details, "\n")
 		msg = short
 	}
+	if msg == "" {
+		msg = e.code().Error() // the first line is empty
+	}
 	version := e.CNIVersion
 	if version == 0 {
 		version = Newest

@@ -13,8 +13,10 @@ import (
 	"unicode/utf8"
 )
 
-// A node is one value of a JSON document that is known to be valid, with its
-// path in the document for messages.
+// A node is one value of a JSON document that is known to be valid. Most nodes
+// have no path: an error of theirs is about ": 5 is not valid", and each caller
+// puts its own part of the path in front, see under. So a path costs nothing
+// until there is an error.
 //
 // The protocol's own documents are read through nodes rather than by
 // encoding/json, because four rules hold for all of them: keys match ignoring
@@ -32,6 +34,10 @@ type node struct {
 // decodeError.
 const here = "(value)"
 
+// document is the path of a whole document, for the error that it is no object.
+// It is no part of the paths inside.
+const document = "the document"
+
 // parseDocument checks that data is one JSON value in UTF-8 and returns it.
 //
 // Spec: checklist CONF-044: no comments, no trailing commas, no trailing data.
@@ -42,7 +48,7 @@ func parseDocument(data []byte) (node, error) {
 	if !json.Valid(data) {
 		return node{}, NewError(ErrDecodingFailure, "not valid JSON", syntaxError(data))
 	}
-	return node{raw: bytes.TrimSpace(data)}, nil
+	return node{raw: bytes.TrimSpace(data), path: document}, nil
 }
 
 // syntaxError returns what is wrong with data, and where.
@@ -61,16 +67,25 @@ func syntaxError(data []byte) error {
 // invalid returns the error for a value of the right JSON type that is wrong,
 // or missing.
 func invalid(path, what string) error {
-	return NewError(ErrInvalidNetworkConfig, strings.TrimPrefix(path+": "+what, ": "), nil)
+	return NewError(ErrInvalidNetworkConfig, path+": "+what, nil)
+}
+
+// under puts the path of a value in front of an error about something inside it.
+func under(path string, err error) error {
+	e, ok := err.(*Error) // never wrapped: it comes from a node
+	if !ok {
+		return err
+	}
+	if e.Msg[0] != ':' && e.Msg[0] != '[' {
+		path += "."
+	}
+	e.Msg = path + e.Msg
+	return e
 }
 
 // mismatch returns the error for a value of the wrong JSON type.
 func (n node) mismatch(want string) error {
-	path := n.path
-	if path == "" {
-		path = "the document"
-	}
-	return NewError(ErrDecodingFailure, path+": "+n.show()+" is not valid; want "+want, nil)
+	return NewError(ErrDecodingFailure, n.path+": "+n.show()+" is not valid; want "+want, nil)
 }
 
 // invalid returns the error for a value of the right JSON type that is wrong.
@@ -78,17 +93,23 @@ func (n node) invalid(err error) error {
 	return invalid(n.path, err.Error())
 }
 
-// show returns the value for a message, cut where it is long.
+// show returns the value for a message: on one line, and cut where it is long.
 func (n node) show() string {
 	const most = 60
-	if len(n.raw) <= most {
-		return string(n.raw)
+	text := make([]byte, 0, most+len("…"))
+	for _, c := range n.raw {
+		if c == '\n' || c == '\r' || c == '\t' {
+			c = ' '
+		}
+		if c == ' ' && len(text) > 0 && text[len(text)-1] == ' ' {
+			continue
+		}
+		if len(text) >= most && utf8.RuneStart(c) {
+			return string(text) + "…"
+		}
+		text = append(text, c)
 	}
-	cut := most
-	for !utf8.RuneStart(n.raw[cut]) {
-		cut--
-	}
-	return string(n.raw[:cut]) + "…"
+	return string(text)
 }
 
 func (n node) isNull() bool { return len(n.raw) == 0 || n.raw[0] == 'n' }
@@ -126,79 +147,130 @@ func (n node) members() ([]member, error) {
 	return all, err
 }
 
-// elements returns the values of an array.
-func (n node) elements() ([]node, error) {
+// each calls visit for each element of an array, with its position.
+func (n node) each(visit func(i int, value node) error) error {
 	if len(n.raw) == 0 || n.raw[0] != '[' {
-		return nil, n.mismatch("an array")
+		return n.mismatch("an array")
 	}
-	var all []node
-	for rest := skipSpace(n.raw[1:]); rest[0] != ']'; {
+	rest := skipSpace(n.raw[1:])
+	for i := 0; rest[0] != ']'; i++ {
 		value, after := cutValue(rest)
-		all = append(all, node{value, n.path + "[" + strconv.Itoa(len(all)) + "]"})
+		if err := visit(i, node{raw: value}); err != nil {
+			return under(position(i), err)
+		}
 		if rest = skipSpace(after); rest[0] == ',' {
 			rest = skipSpace(rest[1:])
 		}
 	}
-	return all, nil
+	return nil
 }
 
-// child returns the node of a member.
+func position(i int) string { return "[" + strconv.Itoa(i) + "]" }
+
+// elements returns the values of an array, with their paths.
+func (n node) elements() (all []node, err error) {
+	err = n.each(func(i int, value node) error {
+		all = append(all, node{value.raw, strings.TrimPrefix(n.path, document) + position(i)})
+		return nil
+	})
+	return all, err
+}
+
+// child returns the node of a member, with its path.
 func (n node) child(key string, raw json.RawMessage) node {
-	if n.path != "" {
-		key = n.path + "." + key
+	key = pathKey(key)
+	if at := strings.TrimPrefix(n.path, document); at != "" {
+		key = at + "." + key
 	}
 	return node{raw, key}
 }
+
+// pathKey returns a key for a path: as it is, or quoted if it is long or would
+// make the path hard to read.
+func pathKey(key string) string {
+	const most = 64
+	if len(key) > most || key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return quote(key)
+	}
+	return key
+}
+
+// maxFields is the largest number of members that an object is read for.
+const maxFields = 16
 
 // fields calls set for each known member that is there and not null, in the
 // order of known, and returns the members that match none of them. Keys match
 // ignoring case; where a key occurs more than once the exact spelling wins, and
 // then the last.
 func (n node) fields(set func(key string, v node) error, known ...string) (map[string]json.RawMessage, error) {
-	all, err := n.members()
-	if err != nil {
-		return nil, err
+	var picked [maxFields]struct {
+		value json.RawMessage
+		exact bool
 	}
-	picked := make([]*member, len(known))
 	var extra map[string]json.RawMessage
-	for i := range all {
-		m := &all[i]
-		k := slices.IndexFunc(known, func(name string) bool { return strings.EqualFold(name, m.key) })
+	err := n.walk(func(quoted, value json.RawMessage) {
+		k, exact := match(quoted, known)
 		switch {
 		case k < 0:
 			if extra == nil {
 				extra = make(map[string]json.RawMessage)
 			}
-			extra[m.key] = slices.Clip(m.raw)
-		case m.key == known[k] || picked[k] == nil || picked[k].key != known[k]:
-			picked[k] = m
+			extra[unquote(quoted)] = slices.Clip(value)
+		case exact || !picked[k].exact:
+			picked[k].value, picked[k].exact = value, exact
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	for k, m := range picked {
-		if m == nil || m.raw[0] == 'n' {
+	for k, key := range known {
+		v := node{raw: picked[k].value}
+		if v.isNull() {
 			continue
 		}
-		if err := set(known[k], n.child(known[k], m.raw)); err != nil {
-			return nil, err
+		if err := set(key, v); err != nil {
+			return nil, under(key, err)
 		}
 	}
 	return extra, nil
 }
 
+// match returns the position of the known key that a key in quotes matches, or
+// -1, and whether it is spelled exactly so.
+func match(quoted json.RawMessage, known []string) (k int, exact bool) {
+	key := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(key, '\\') >= 0 {
+		key = []byte(unquote(quoted))
+	}
+	k = -1
+	for i, name := range known {
+		if string(key) == name {
+			return i, true
+		}
+		if k < 0 && len(key) >= len(name) && strings.EqualFold(string(key), name) {
+			k = i
+		}
+	}
+	return k, false
+}
+
 // collect reads an array with one function for each of its elements. The slice
 // is not nil, even if the array is empty.
 func collect[T any](n node, read func(node) (T, error)) ([]T, error) {
-	elements, err := n.elements()
-	if err != nil {
-		return nil, err
-	}
-	all := make([]T, 0, len(elements))
-	for _, e := range elements {
+	all := []T{}
+	err := n.each(func(i int, e node) error {
 		v, err := read(e)
 		if err != nil {
-			return nil, err
+			return err
+		}
+		if i == 0 {
+			all = make([]T, 0, 4)
 		}
 		all = append(all, v)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return all, nil
 }
@@ -296,10 +368,17 @@ func (n node) prefix() (netip.Prefix, error) {
 
 func parsePrefix(s string) (netip.Prefix, bool) {
 	p, err := netip.ParsePrefix(s)
-	if p.Addr().Is4In6() {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
+	p = unmap(p)
 	return p, err == nil && p.IsValid()
+}
+
+// unmap returns the prefix of an IPv4 address for one of an IPv4-mapped address.
+// It is not valid if it covers other IPv6 addresses too.
+func unmap(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
 }
 
 // skipSpace and cutValue walk a document that is known to be valid.

@@ -208,13 +208,20 @@ func (n node) flag() (bool, error) {
 // readPlugins reads the plugins of a list. The slice is not nil, even if the
 // array is empty.
 func (n *Network) readPlugins(list node) ([]NetworkPlugin, error) {
-	return collect(list, func(v node) (NetworkPlugin, error) { return n.readPlugin(v) })
+	all := []NetworkPlugin{}
+	err := list.each(func(i int, v node) error {
+		p, err := n.readPlugin(v, "plugins"+position(i)+".")
+		all = append(all, p)
+		return err
+	})
+	return all, err
 }
 
-// readPlugin checks the configuration of one plugin.
+// readPlugin checks the configuration of one plugin, whose members warnings call
+// by their names after at.
 //
 // Spec: checklist CONF-021, CONF-026 to CONF-029.
-func (n *Network) readPlugin(v node) (p NetworkPlugin, err error) {
+func (n *Network) readPlugin(v node, at string) (p NetworkPlugin, err error) {
 	p.Raw = slices.Clip(v.raw)
 	_, err = v.fields(func(key string, c node) (err error) {
 		switch key {
@@ -226,12 +233,12 @@ func (n *Network) readPlugin(v node) (p NetworkPlugin, err error) {
 		return err
 	}, "type", "capabilities")
 	if err == nil && p.Type == "" {
-		err = invalid(v.child("type", nil).path, "is missing; want the name of the plugin's executable")
+		err = invalid("type", "is missing; want the name of the plugin's executable")
 	}
 	if err != nil {
 		return NetworkPlugin{}, err
 	}
-	n.warnGenerated(v)
+	n.warnGenerated(v, at)
 	return p, nil
 }
 
@@ -245,13 +252,13 @@ func (n node) capabilities() (map[string]bool, error) {
 	}
 	all := make(map[string]bool, len(members))
 	for _, m := range members {
-		v := n.child(m.key, m.raw)
+		v := node{raw: m.raw}
 		if v.isNull() {
 			delete(all, m.key)
 			continue
 		}
 		if all[m.key], err = v.boolean(); err != nil {
-			return nil, err
+			return nil, under(pathKey(m.key), err)
 		}
 	}
 	return all, nil
@@ -261,14 +268,14 @@ func (n node) capabilities() (map[string]bool, error) {
 // [Network.Request] leaves out.
 //
 // Spec: checklist CONF-029, CHAIN-011, AMB-017, AMB-030.
-func (n *Network) warnGenerated(v node) {
+func (n *Network) warnGenerated(v node, at string) {
 	members, err := v.members()
 	if err != nil {
 		return
 	}
 	for _, m := range members {
 		if isGenerated(m.key) {
-			n.Warnings = append(n.Warnings, v.child(m.key, nil).path+": is for the runtime to write, and is left out")
+			n.Warnings = append(n.Warnings, at+pathKey(m.key)+": is for the runtime to write, and is left out")
 		}
 	}
 }
@@ -288,7 +295,7 @@ func hasPrefixFold(s, prefix string) bool {
 //
 // Spec: checklist CONF-041, AMB-025, AMB-026.
 func (n *Network) wrap(doc node) error {
-	p, err := n.readPlugin(doc)
+	p, err := n.readPlugin(doc, "")
 	if err != nil {
 		return err
 	}

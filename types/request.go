@@ -126,17 +126,17 @@ func resultIn(data []byte, v Version) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc.path = "prevResult"
 	if doc.isNull() {
 		return (&Result{}).Encode(v)
 	}
+	doc.path = ""
 	have, err := doc.resultVersion(v)
 	if err != nil {
-		return nil, err
+		return nil, under("prevResult", err)
 	}
 	r, err := doc.result(v)
 	if err != nil || have == v {
-		return doc.raw, err
+		return doc.raw, under("prevResult", err)
 	}
 	return r.Encode(v)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Opt is a value that may be absent where absent is not the same as zero. The
@@ -143,7 +144,7 @@ func (d DNS) empty() bool {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (d *DNS) UnmarshalJSON(data []byte) error {
-	doc := node{raw: data, path: here}
+	doc := node{raw: data}
 	if doc.isNull() {
 		return nil
 	}
@@ -151,7 +152,7 @@ func (d *DNS) UnmarshalJSON(data []byte) error {
 	if err == nil {
 		*d = got
 	}
-	return err
+	return under(here, err)
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -195,7 +196,7 @@ func (r *Result) Merge(other *Result) {
 	}
 	r.Interfaces = append(r.Interfaces, other.Interfaces...)
 	r.Routes = append(r.Routes, other.Routes...)
-	if !other.DNS.IsZero() {
+	if !other.DNS.empty() {
 		r.DNS = other.DNS
 	}
 	for name, raw := range other.Extra {
@@ -305,76 +306,84 @@ func (r *Result) ContainerIPs(name, netns string) []IP {
 
 // Validate checks what every version demands: interfaces have names, addresses
 // and destinations are there, each gateway is of the family of its address, each
-// address refers to an interface that exists, and what Extra holds is JSON. The
+// address refers to an interface that exists, and what Extra holds is JSON of other
+// names than those of the schema. The
 // error has the code [ErrInvalidNetworkConfig] and names the member.
 //
 // Spec: checklist RES-009, RES-016, RES-017, RES-018, RES-024, AMB-093.
-func (r *Result) Validate() error { return r.validate(Newest) }
+func (r *Result) Validate() error { return r.unmapped().validate(Newest) }
 
 func (r *Result) validate(v Version) error {
 	for i, itf := range r.Interfaces {
-		at := at("interfaces", i, "")
+		err := validateExtra(itf.Extra, "name", "mac", "mtu", "sandbox", "socketPath", "pciID")
 		if itf.Name == "" {
-			return invalid(at+"name", "is missing")
+			err = invalid("name", "is missing")
 		}
-		if err := validateExtra(at, itf.Extra); err != nil {
-			return err
+		if err != nil {
+			return under(at("interfaces", i), err)
 		}
 	}
 	for i, ip := range r.IPs {
-		if err := r.validateIP(at("ips", i, ""), ip); err != nil {
-			return err
+		if err := r.validateIP(ip); err != nil {
+			return under(at("ips", i), err)
 		}
 	}
 	for i, route := range r.Routes {
-		if err := route.validate(at("routes", i, ""), v); err != nil {
-			return err
+		if err := route.validate(v); err != nil {
+			return under(at("routes", i), err)
 		}
 	}
-	if err := validateExtra("dns.", r.DNS.Extra); err != nil {
-		return err
+	if err := validateExtra(r.DNS.Extra, "nameservers", "domain", "search", "options"); err != nil {
+		return under("dns", err)
 	}
-	return validateExtra("", r.Extra)
+	return validateExtra(r.Extra, "cniVersion", "interfaces", "ips", "ip4", "ip6", "routes", "dns")
 }
 
-func (r *Result) validateIP(at string, ip IP) error {
+func (r *Result) validateIP(ip IP) error {
 	switch {
 	case !ip.Address.IsValid():
-		return invalid(at+"address", "is missing")
+		return invalid("address", "is missing")
+	case ip.Gateway.Zone() != "":
+		return invalid("gateway", ip.Gateway.String()+" has a zone")
 	case ip.Gateway.IsValid() && ip.Gateway.Is4() != ip.Address.Addr().Is4():
-		return invalid(at+"gateway", ip.Gateway.String()+" is not of the family of the address "+ip.Address.String())
+		return invalid("gateway", ip.Gateway.String()+" is not of the family of the address "+ip.Address.String())
 	case ip.Interface.Set && (ip.Interface.Value < 0 || ip.Interface.Value >= len(r.Interfaces)):
-		return invalid(at+"interface", strconv.Itoa(ip.Interface.Value)+" is no position in interfaces, which has "+strconv.Itoa(len(r.Interfaces)))
+		return invalid("interface", strconv.Itoa(ip.Interface.Value)+" is no position in interfaces, which has "+strconv.Itoa(len(r.Interfaces)))
 	}
-	return validateExtra(at, ip.Extra)
+	return validateExtra(ip.Extra, "version", "address", "gateway", "interface", "ip", "routes")
 }
 
 // validate checks a route. Before 1.0.0 its gateway has to be of the family of
 // its destination.
 //
 // Spec: checklist RES-024, RES-025.
-func (r Route) validate(at string, v Version) error {
+func (r Route) validate(v Version) error {
 	switch {
 	case !r.Dst.IsValid():
-		return invalid(at+"dst", "is missing")
+		return invalid("dst", "is missing")
+	case r.GW.Zone() != "":
+		return invalid("gw", r.GW.String()+" has a zone")
 	case v < V100 && r.GW.IsValid() && r.GW.Is4() != r.Dst.Addr().Is4():
-		return invalid(at+"gw", r.GW.String()+" is not of the family of the destination "+r.Dst.String())
+		return invalid("gw", r.GW.String()+" is not of the family of the destination "+r.Dst.String())
 	}
-	return validateExtra(at, r.Extra)
+	return validateExtra(r.Extra, "dst", "gw", "mtu", "advmss", "priority", "table", "scope")
 }
 
-func validateExtra(at string, extra map[string]json.RawMessage) error {
+// validateExtra checks that all values are JSON, and that no member has the name
+// of one of the schema, which would stand there twice.
+func validateExtra(extra map[string]json.RawMessage, schema ...string) error {
 	for name, raw := range extra {
-		if !json.Valid(raw) {
-			return invalid(at+name, "is not JSON")
+		switch {
+		case !json.Valid(raw):
+			return invalid(pathKey(name), "is not JSON")
+		case slices.ContainsFunc(schema, func(s string) bool { return strings.EqualFold(s, name) }):
+			return invalid(pathKey(name), "is a member of the schema, and cannot be in Extra")
 		}
 	}
 	return nil
 }
 
-func at(array string, i int, member string) string {
-	return array + "[" + strconv.Itoa(i) + "]." + member
-}
+func at(array string, i int) string { return array + position(i) }
 
 // errNoAddress is why a result cannot be written for 0.1.0 and 0.2.0.
 var errNoAddress = errors.New("want at least one address")

@@ -47,7 +47,7 @@ const maxInterfaceName = 15
 // bytes, not "." or "..", without "/", ":", white space or NUL. "%" is refused
 // as well, because the kernel expands patterns such as "eth%d".
 //
-// Kernel: dev_valid_name, net/core/dev.c. Spec: checklist GRAM-2, PROTO-023,
+// Kernel: dev_valid_name, net/core/dev.c; isspace, lib/ctype.c. Spec: checklist GRAM-2, PROTO-023,
 // PROTO-024, AMB-039.
 func ValidateInterfaceName(name string) error {
 	switch {
@@ -60,6 +60,10 @@ func ValidateInterfaceName(name string) error {
 	case !utf8.ValidString(name):
 		return errors.New(quote(name) + " is not UTF-8")
 	}
+	// The kernel looks at bytes, and 0xA0 is white space to it.
+	if strings.IndexByte(name, 0xA0) >= 0 {
+		return errors.New(quote(name) + " holds the byte 0xA0, which the kernel takes for white space")
+	}
 	for _, c := range name {
 		if c == '/' || c == ':' || c == '%' || c == 0 || unicode.IsSpace(c) {
 			return errors.New(quote(name) + " holds " + strconv.QuoteRune(c) + `; "/", ":", "%", NUL and white space are not allowed`)
@@ -68,8 +72,13 @@ func ValidateInterfaceName(name string) error {
 	return nil
 }
 
+// maxFileName is the length of the longest file name in bytes.
+//
+// Kernel: NAME_MAX; include/uapi/linux/limits.h.
+const maxFileName = 255
+
 // ValidatePluginType checks the type of a plugin, which is the file name of its
-// executable: not empty, not "." or "..", without "/", "\" or NUL.
+// executable: 1 to 255 bytes, not "." or "..", without "/", "\" or NUL.
 //
 // Spec: CNI 1.1.0, section 1, "type"; checklist GRAM-5, CONF-027, CONF-037,
 // AMB-021.
@@ -77,6 +86,8 @@ func ValidatePluginType(name string) error {
 	switch {
 	case name == "":
 		return errors.New("is empty")
+	case len(name) > maxFileName:
+		return errors.New(quote(name) + " is longer than " + strconv.Itoa(maxFileName) + " bytes")
 	case name == "." || name == "..", strings.ContainsAny(name, "/\\\x00"):
 		return errors.New(quote(name) + " is not a file name; want the name of an executable, without a path")
 	}

@@ -3,7 +3,7 @@
 package types
 
 import (
-	"fmt"
+	"errors"
 	"strconv"
 	"strings"
 )
@@ -50,7 +50,7 @@ func (v Version) Known() bool {
 
 // ParseVersion reads three decimal numbers joined by dots. A "v" in front, a
 // suffix, a missing part, a leading zero or white space is an error: versions
-// are compared exactly. The result need not be [Version.Known].
+// are compared exactly. So is 0.0.0, which is no version. The result need not be [Version.Known].
 //
 // Spec: checklist GRAM-4, VER-011, AMB-011.
 func ParseVersion(s string) (Version, error) {
@@ -67,11 +67,14 @@ func ParseVersion(s string) (Version, error) {
 		}
 		v, rest = v<<versionBits|Version(n), tail
 	}
+	if v == 0 {
+		return 0, versionError(s) // 0.0.0 is no release, and would look like none given
+	}
 	return v, nil
 }
 
 func versionError(s string) error {
-	return fmt.Errorf("version %s: want three numbers such as %q", quote(s), Newest.String())
+	return errors.New("version " + quote(s) + ": want three numbers such as " + quote(Newest.String()))
 }
 
 // String returns the three numbers joined by dots, and "" for the zero Version.
@@ -197,7 +200,7 @@ func DecodeVersionInfo(data []byte) (VersionInfo, error) {
 		case "cniVersion":
 			info.CNIVersion, err = v.version()
 		case "supportedVersions":
-			info.SupportedVersions, err = collect(v, node.version)
+			info.SupportedVersions, err = collect(v, node.offeredVersion)
 		}
 		return err
 	}, "cniVersion", "supportedVersions")

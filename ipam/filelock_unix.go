@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package ipam
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+// lock takes the lock that host-local plugins take, and returns what gives it
+// back. The kernel gives it back when the process dies. The error is
+// [fs.ErrNotExist] if the directory of the lock is not there, and
+// [types.ErrTryAgainLater] if the lock cannot be had in time.
+//
+// Source: containernetworking/plugins v1.9.1,
+// plugins/ipam/host-local/backend/disk/lock.go, which uses alexflint/go-filemutex
+// v1.3.0, filemutex_flock.go: an empty file, made with mode 0750, and flock.
+func lock(ctx context.Context, path string, limit time.Duration) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New("not free within "+limit.String()))
+	defer cancel()
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o750)
+		if err != nil {
+			return nil, err
+		}
+		if err := flock(ctx, f); err != nil {
+			if ctx.Err() != nil {
+				return nil, types.NewError(types.ErrTryAgainLater, "waiting for lock "+path, err)
+			}
+			return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+		}
+		// Whoever removed the directory in the meantime has left us a lock that nobody
+		// else will ask for.
+		if isFile(f, path) {
+			return func() { _ = f.Close() }, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// flock waits for the lock until ctx ends. If it fails, the file is closed, at the
+// latest when the lock has come.
+func flock(ctx context.Context, f *os.File) error {
+	err := flockOnce(f, syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return errors.Join(err, f.Close())
+	}
+	// A blocking wait takes its turn among the waiters; asking again and again
+	// would not.
+	locked := make(chan error, 1)
+	go func() { locked <- flockOnce(f, syscall.LOCK_EX) }()
+	select {
+	case err := <-locked:
+		if err != nil {
+			return errors.Join(err, f.Close())
+		}
+		return nil
+	case <-ctx.Done():
+		go func() {
+			<-locked
+			_ = f.Close() // gives the lock back; nobody waits for this
+		}()
+		return context.Cause(ctx)
+	}
+}
+
+func flockOnce(f *os.File, how int) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), how)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+func isFile(f *os.File, path string) bool {
+	have, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(have, now)
+}
+
+// writable reports whether names can be added to a directory.
+func writable(dir string) error {
+	const write, search = 2, 1 // W_OK, X_OK; POSIX, unistd.h
+	return syscall.Access(dir, write|search)
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ipam_test
+
+import (
+	"testing"
+
+	"github.com/cnikit/cnikit/ipam"
+	"github.com/cnikit/cnikit/ipam/storetest"
+)
+
+func TestMemoryStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(*testing.T) ipam.Store { return &ipam.MemoryStore{} })
+}

@@ -247,3 +247,9 @@ func (r *reader) fail(err error) {
 		r.err = err
 	}
 }
+
+// Address families, as the kernel numbers them.
+const (
+	IPv4 = unix.AF_INET
+	IPv6 = unix.AF_INET6
+)

@@ -180,11 +180,8 @@ func TestWatch(t *testing.T) {
 	c := open(t, n)
 	var w *rtnl.Watch
 	n.Do(t, func() {
-		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-		if err == nil {
-			w, err = rtnl.NewWatch(fd, rtnl.WatchLinks)
-		}
-		if err != nil {
+		var err error
+		if w, err = rtnl.OpenWatch(rtnl.WatchLinks); err != nil {
 			t.Fatal(err)
 		}
 	})

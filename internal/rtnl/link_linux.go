@@ -369,3 +369,15 @@ func (l *Link) data(a attrs) {
 		l.Vxlan = parseVxlan(a)
 	}
 }
+
+// Flags and states of links.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/if.h and if_bridge.h
+const (
+	FlagUp      = unix.IFF_UP
+	FlagPromisc = unix.IFF_PROMISC
+	FlagLowerUp = 1 << 16 // IFF_LOWER_UP: the other end, or the cable, is there
+
+	OperUp = 6 // IF_OPER_UP
+
+	PortForwarding = 3 // BR_STATE_FORWARDING
+)

@@ -250,3 +250,6 @@ func (rt Route) along(ways []Route) []Route {
 	}
 	return ways
 }
+
+// TypeUnicast is RTN_UNICAST, the type of routes that lead somewhere.
+const TypeUnicast = unix.RTN_UNICAST

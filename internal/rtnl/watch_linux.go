@@ -24,11 +24,15 @@ const (
 	WatchAddr6 = unix.RTNLGRP_IPV6_IFADDR
 )
 
-// NewWatch takes over a netlink socket, see [SocketArgs], and subscribes it to groups.
-// What changes from then on is told, so the caller looks at the state after NewWatch,
-// and waits only if it is not what it should be. It closes the socket when it fails.
-func NewWatch(fd int, groups ...int) (*Watch, error) {
-	err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+// OpenWatch makes a socket in the namespace of the calling thread and subscribes it to
+// groups. What changes from then on is told, so the caller looks at the state after
+// OpenWatch, and waits only if it is not what it should be.
+func OpenWatch(groups ...int) (*Watch, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	for _, g := range groups {
 		if err == nil {
 			err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g)

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/cnikit/cnikit/internal/rtnl"
+	"github.com/cnikit/cnikit/types"
+)
+
+// ApplyConfig says how to apply addresses and routes to a link.
+type ApplyConfig struct {
+	// DetectDuplicates makes Apply wait until the kernel has made sure that nobody else
+	// has the IPv6 addresses, for more than a second. False: they can be used at once.
+	DetectDuplicates bool
+	// NoPrefixRoute keeps the kernel from adding routes to the subnets of the addresses,
+	// for a plugin that makes its own.
+	NoPrefixRoute bool
+	// Sysctls are written before the link is set up. Those that the kernel or the
+	// mode of /proc/sys does not allow are passed over.
+	Sysctls []Sysctl
+}
+
+// Apply gives a link addresses and routes, the first half of what a result of ADD
+// promises, and sets it up in between: addresses, up, routes. What is there already is
+// fine. When it fails, what it did stays; remove the link, and all of it goes.
+//
+// A route without a gateway goes by way of the first gateway of its family in ips, unless
+// its scope is link or host; without such a gateway it is on the link. A gateway that is
+// in no subnet of ips is taken to be on the link. A route that is listed twice, also
+// once with the gateway and once without, is added once.
+//
+// IPv6 addresses stay when the link is set down (keep_addr_on_down=1).
+//
+// Spec: CNI 1.1.0, section 5, "Success", "routes".
+func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []types.Route, cfg ApplyConfig) error {
+	if err := c.applySysctls(link, ips, cfg.Sysctls); err != nil {
+		return err
+	}
+	addr := AddrConfig{DetectDuplicates: cfg.DetectDuplicates, NoPrefixRoute: cfg.NoPrefixRoute}
+	for _, ip := range ips {
+		if _, err := c.EnsureAddr(ctx, link.Index, ip.Address, addr); err != nil {
+			return err
+		}
+	}
+	if err := c.SetUp(ctx, link.Index); err != nil {
+		return err
+	}
+	if cfg.DetectDuplicates {
+		if err := c.WaitAddrs(ctx, link.Index); err != nil {
+			return err
+		}
+	}
+	for _, r := range resolveRoutes(link.Index, ips, routes) {
+		if _, err := c.EnsureRoute(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applySysctls writes the settings of a link, in one visit to its namespace.
+func (c *Conn) applySysctls(link *Link, ips []types.IP, settings []Sysctl) error {
+	if hasIPv6(ips) {
+		keep := Sysctl{"ipv6/conf/" + link.Name + "/keep_addr_on_down", "1"}
+		settings = append([]Sysctl{keep}, settings...)
+	}
+	for _, s := range settings {
+		if _, err := sysctlFile(s.Name); err != nil {
+			return err
+		}
+	}
+	if len(settings) == 0 {
+		return nil
+	}
+	return c.inside(func() error {
+		for _, s := range settings {
+			// Best effort, as promised: addresses and routes work without.
+			_ = setSysctl(s)
+		}
+		return nil
+	})
+}
+
+func hasIPv6(ips []types.IP) bool {
+	for _, ip := range ips {
+		if ip.Address.Addr().Is6() {
+			return true
+		}
+	}
+	return false
+}
+
+// resolveRoutes says what the routes of a result mean on a link.
+func resolveRoutes(index int, ips []types.IP, routes []types.Route) []Route {
+	resolved := make([]Route, len(routes))
+	for i, r := range routes {
+		gw := r.GW
+		if !gw.IsValid() && r.Scope.Or(rtnl.ScopeUniverse) < rtnl.ScopeLink {
+			gw = firstGateway(ips, r.Dst.Addr().Is4())
+		}
+		resolved[i] = Route{
+			Dst: r.Dst.Masked(), Gateway: gw, Index: index, Table: r.Table.Value, Scope: r.Scope,
+			Priority: r.Priority, MTU: r.MTU, AdvMSS: r.AdvMSS,
+			OnLink: gw.IsValid() && !gw.IsLinkLocalUnicast() && !reachable(gw, ips),
+		}
+	}
+	return resolved
+}
+
+func firstGateway(ips []types.IP, is4 bool) netip.Addr {
+	for _, ip := range ips {
+		if ip.Gateway.IsValid() && ip.Gateway.Is4() == is4 {
+			return ip.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
+// reachable reports whether gw is in the subnet of one of the addresses.
+func reachable(gw netip.Addr, ips []types.IP) bool {
+	for _, ip := range ips {
+		if ip.Address.Contains(gw) {
+			return true
+		}
+	}
+	return false
+}
+
+// Compare compares a link with addresses and routes that [Conn.Apply] gave it: the
+// other half, for CHECK. It takes one question about the link and one list each of its
+// addresses and routes. The error is a [MismatchError] that tells all that is missing or
+// different, and [fs.ErrNotExist] if there is no such link.
+//
+// The link must be up; each address must be there, usable, with the length of its
+// subnet; each route must be there in its table, with the gateway, scope, priority, MTU
+// and advertised segment size that it was given. What others have added does not
+// matter, and what a result does not mention is not asked for: in particular, an address
+// alone in its subnet needs no route to that.
+func (c *Conn) Compare(ctx context.Context, name string, ips []types.IP, routes []types.Route) error {
+	link, err := c.Link(ctx, name)
+	if err != nil {
+		return err
+	}
+	var m mismatch
+	m.add(!link.Up, "state", "down", "up")
+	addrs, err := c.ListAddrs(ctx, link.Index)
+	if err != nil {
+		return err
+	}
+	compareAddrs(&m, addrs, ips)
+	if len(routes) > 0 {
+		have, err := c.rt.Routes(ctx, rtnl.RouteFilter{Index: link.Index})
+		if err != nil {
+			return wrap(err, "list routes of %s", name)
+		}
+		for _, want := range resolveRoutes(link.Index, ips, routes) {
+			compareRoute(&m, have, want)
+		}
+	}
+	return m.err("link " + name)
+}
+
+func compareAddrs(m *mismatch, have []Addr, want []types.IP) {
+	for _, ip := range want {
+		found := closestAddr(have, ip.Address)
+		switch {
+		case found == nil:
+			m.add(true, "address", "", ip.Address.String())
+		case found.Prefix != ip.Address:
+			m.add(true, "address", found.Prefix.String(), ip.Address.String())
+		case found.Duplicate:
+			m.add(true, "address "+ip.Address.String(), "a duplicate", "nobody else's")
+		}
+	}
+}
+
+// closestAddr returns the address that is as wanted, or else one that differs only in
+// the length of its subnet.
+func closestAddr(have []Addr, want netip.Prefix) *Addr {
+	var other *Addr
+	for i := range have {
+		switch {
+		case have[i].Prefix == want:
+			return &have[i]
+		case have[i].Prefix.Addr() == want.Addr():
+			other = &have[i]
+		}
+	}
+	return other
+}
+
+// compareRoute looks for a route that is as wanted, or else tells how the last one in
+// its place differs.
+func compareRoute(m *mismatch, have []rtnl.Route, want Route) {
+	var closest mismatch
+	for i := range have {
+		if !want.sameKey(&have[i]) {
+			continue
+		}
+		if closest = want.differences(&have[i]); len(closest) == 0 {
+			return
+		}
+	}
+	m.add(closest == nil, "route", "", want.words())
+	for _, d := range closest {
+		d.What += " of route " + want.words()
+		*m = append(*m, d)
+	}
+}

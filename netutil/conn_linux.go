@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/cnikit/cnikit/internal/rtnl"
+	"github.com/cnikit/cnikit/ns"
+)
+
+// Conn is a conversation with the kernel about one network namespace, over one socket
+// that was made there. It is safe for concurrent use; requests take turns.
+type Conn struct {
+	rt *rtnl.Conn
+	ns *ns.NS // nil: that of the process
+}
+
+// Open begins a conversation about the namespace n, or about the caller's own if n is
+// nil: that of the process, unless inside [ns.NS.Do]. The caller closes it, and keeps
+// n open until then.
+func Open(n *ns.NS) (*Conn, error) {
+	if n == nil {
+		rt, err := rtnl.Open()
+		if err != nil {
+			return nil, fmt.Errorf("open netlink: %w", err)
+		}
+		return &Conn{rt: rt}, nil
+	}
+	fd, err := n.Socket(rtnl.SocketArgs())
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{rt: rtnl.NewConn(fd), ns: n}, nil
+}
+
+// Close ends the conversation. What is asked afterwards fails with [os.ErrClosed], a
+// second Close included.
+func (c *Conn) Close() error { return c.rt.Close() }
+
+// inside runs f where the files of the namespace are seen.
+func (c *Conn) inside(f func() error) error {
+	if c.ns == nil {
+		return f()
+	}
+	return c.ns.Do(f)
+}
+
+// Small questions about errors.
+
+func isExist(err error) bool { return errors.Is(err, fs.ErrExist) }
+
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// wrap names what was being done, and to what.
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
+}
+
+// ignoreGone is nil for what says that a thing is gone.
+func ignoreGone(err error) error {
+	if isGone(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+// Sent returns how many messages c has sent to the kernel.
+func Sent(c *Conn) int {
+	sent, _ := c.rt.Exchanged()
+	return sent
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"errors"
+	"strings"
+)
+
+// ErrForeign says that a link was not touched because it belongs to someone else.
+var ErrForeign = errors.New("belongs to someone else")
+
+// ErrDuplicate says that another machine on the link has the address.
+var ErrDuplicate = errors.New("address is in use by another machine")
+
+// MismatchError says that something exists, but is not what it should be.
+type MismatchError struct {
+	Object      string // such as "bridge cni0"
+	Differences []Difference
+}
+
+// Difference is one way in which a thing is not what it should be.
+type Difference struct {
+	What string // such as "mtu"
+	Have string // empty: there is none
+	Want string // empty: there should be none
+}
+
+// Error lists the differences on one line.
+func (e *MismatchError) Error() string {
+	parts := make([]string, len(e.Differences))
+	for i, d := range e.Differences {
+		parts[i] = d.String()
+	}
+	return e.Object + ": " + strings.Join(parts, "; ")
+}
+
+// String returns the difference in words.
+func (d Difference) String() string {
+	switch {
+	case d.Have == "" && d.Want == "":
+		return d.What
+	case d.Have == "":
+		return d.What + " " + d.Want + " is missing"
+	case d.Want == "":
+		return d.What + " " + d.Have + " is in the way"
+	}
+	return d.What + " is " + d.Have + ", want " + d.Want
+}
+
+// mismatch collects differences.
+type mismatch []Difference
+
+// add notes a difference if there is one.
+func (m *mismatch) add(differs bool, what, have, want string) {
+	if differs {
+		*m = append(*m, Difference{What: what, Have: have, Want: want})
+	}
+}
+
+// err is a MismatchError about object, or nil if there is no difference.
+func (m mismatch) err(object string) error {
+	if len(m) == 0 {
+		return nil
+	}
+	return &MismatchError{Object: object, Differences: m}
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+)
+
+// Owner is the attachment that a link on the host was made for. Its three parts must be
+// valid in the sense of the specification, which keeps out the characters that
+// separate them in an alias.
+//
+// Spec: CNI 1.1.0, section 2, "Parameters": the three identify an attachment.
+type Owner struct {
+	Network     string // the name of the network
+	ContainerID string
+	IfName      string // the name of the interface in the container
+}
+
+const (
+	hostPrefix  = "cni"
+	hostDigits  = 12 // so that the name has 15 bytes, all that Linux allows: IFNAMSIZ less the final zero
+	aliasPrefix = "cnikit:"
+	aliasPart   = 80 // longest part of an alias that is written out, so that three fit in IFALIASZ, 256
+)
+
+// digits are lower case, as names of links are, and none needs care in a shell.
+var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// HostName returns the name of the host end of the owner's veth: "cni" and 12 digits of
+// a hash, 15 bytes in all. It is the same each time, so that a link can be found without
+// a record of its name. Names of two owners are different for all practical purposes,
+// the hash having 60 bits; what is left of the risk is caught by the alias, see
+// [Conn.EnsureVeth].
+func (o Owner) HostName() string {
+	h := sha256.New()
+	for _, part := range []string{o.Network, o.ContainerID, o.IfName} {
+		// With the length in front, "ab" and "c" are not "a" and "bc".
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	return hostPrefix + digits.EncodeToString(h.Sum(nil))[:hostDigits]
+}
+
+// Alias returns the mark on links of the owner: "cnikit:network/container/interface".
+// A part of more than 80 bytes is replaced by "#" and a hash, since the kernel takes no
+// more than 255 bytes. To find the owner of a link, compare aliases; do not take them apart.
+func (o Owner) Alias() string {
+	return networkAlias(o.Network) + shorten(o.ContainerID) + "/" + shorten(o.IfName)
+}
+
+// networkAlias is what aliases of all owners in a network begin with.
+func networkAlias(network string) string { return aliasPrefix + shorten(network) + "/" }
+
+// isOwned reports whether alias is a mark of this package.
+func isOwned(alias string) bool { return strings.HasPrefix(alias, aliasPrefix) }
+
+func shorten(part string) string {
+	if len(part) <= aliasPart {
+		return part
+	}
+	sum := sha256.Sum256([]byte(part))
+	return "#" + hex.EncodeToString(sum[:])
+}

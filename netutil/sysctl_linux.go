@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// sysctlRoot is where the kernel shows the settings of the namespace of the thread that
+// looks.
+const sysctlRoot = "/proc/sys/net/"
+
+// Sysctl is a setting of a namespace.
+type Sysctl struct {
+	Name  string // path below /proc/sys/net, such as "ipv4/conf/eth0/arp_notify"
+	Value string
+}
+
+// Sysctl reads a setting by its path below /proc/sys/net; nothing else can be reached.
+// Path elements are separated by slashes only, names of links may hold dots. The error
+// is [fs.ErrNotExist] if the kernel has no such setting, or no such link.
+//
+// Equivalent to: sysctl -n net/NAME
+func (c *Conn) Sysctl(name string) (value string, err error) {
+	file, err := sysctlFile(name)
+	if err != nil {
+		return "", err
+	}
+	err = c.inside(func() error {
+		value, err = readSysctl(file)
+		return err
+	})
+	return value, err
+}
+
+// SetSysctl writes settings, in order, and stops at the first that fails. A setting
+// that cannot be written but has the value already is fine: /proc/sys is read-only in
+// most containers, also for those who may configure the namespace otherwise.
+//
+// Equivalent to: sysctl -w net/NAME=VALUE …
+func (c *Conn) SetSysctl(settings ...Sysctl) error {
+	for _, s := range settings {
+		if _, err := sysctlFile(s.Name); err != nil {
+			return err
+		}
+	}
+	return c.inside(func() error {
+		for _, s := range settings {
+			if err := setSysctl(s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// sysctlFile is the file of a setting. There are no symbolic links below /proc/sys, so
+// a valid path cannot lead out of it.
+func sysctlFile(name string) (string, error) {
+	if !fs.ValidPath(name) || name == "." || strings.ContainsRune(name, 0) {
+		return "", fmt.Errorf("sysctl %q: %w", name, fs.ErrInvalid)
+	}
+	return sysctlRoot + name, nil
+}
+
+func readSysctl(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	return strings.TrimSpace(string(b)), err
+}
+
+func setSysctl(s Sysctl) error {
+	file := sysctlRoot + s.Name
+	err := writeSysctl(file, s.Value)
+	if err == nil || isGone(err) {
+		return err
+	}
+	if have, readErr := readSysctl(file); readErr == nil && have == s.Value {
+		return nil
+	}
+	return err
+}
+
+// writeSysctl writes without creating or truncating, neither of which /proc knows.
+func writeSysctl(file, value string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
+
+// ignoreRouters keeps a link on the host from taking addresses and routes from router
+// advertisements, which a container could send. Where there is no IPv6 there is nothing
+// to keep it from.
+func (c *Conn) ignoreRouters(link string) error {
+	return ignoreGone(c.SetSysctl(Sysctl{"ipv6/conf/" + link + "/accept_ra", "0"}))
+}
+
+// SetForwarding makes the namespace forward packets of one or both families.
+//
+// A link that learns its addresses and routes from routers would stop doing so when
+// IPv6 forwarding is switched on, and the host lose its default route. So such links
+// are told to go on first (accept_ra=2). Nothing happens where forwarding is on already.
+//
+// Equivalent to: sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+// Kernel: Documentation/networking/ip-sysctl.rst, "accept_ra".
+func (c *Conn) SetForwarding(ipv4, ipv6 bool) error {
+	return c.inside(func() error {
+		if ipv4 {
+			if err := setForwarding("ipv4/ip_forward", nil); err != nil {
+				return err
+			}
+		}
+		if ipv6 {
+			return setForwarding("ipv6/conf/all/forwarding", keepRouters)
+		}
+		return nil
+	})
+}
+
+// setForwarding switches one family on, after doing what has to come before.
+func setForwarding(name string, before func() error) error {
+	if have, err := readSysctl(sysctlRoot + name); err != nil || have == "1" {
+		return err
+	}
+	if before != nil {
+		if err := before(); err != nil {
+			return err
+		}
+	}
+	return setSysctl(Sysctl{name, "1"})
+}
+
+// keepRouters lets each link that listens to routers do so while forwarding.
+func keepRouters() error {
+	const conf = "ipv6/conf/"
+	links, err := os.ReadDir(sysctlRoot + conf)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if l.Name() == "all" || l.Name() == "default" {
+			continue
+		}
+		name := conf + l.Name() + "/accept_ra"
+		have, err := readSysctl(sysctlRoot + name)
+		if isGone(err) || have != "1" {
+			continue // it does not listen, or the link went meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if err := ignoreGone(setSysctl(Sysctl{name, "2"})); err != nil {
+			return err
+		}
+	}
+	return nil
+}

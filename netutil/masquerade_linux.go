@@ -18,16 +18,6 @@ const (
 	IPTables = firewall.IPTables
 )
 
-// Owner says whose a piece of firewall state is: an interface of a container on a
-// network. It is written into the comment of every element, so that DEL and GC find it
-// without prevResult and without the namespace. All three fields are needed; they are
-// the name in the configuration, CNI_CONTAINERID and CNI_IFNAME.
-type Owner struct {
-	Network     string
-	ContainerID string
-	IfName      string
-}
-
 // String returns the owner as errors name it.
 func (o Owner) String() string { return firewall.Owner(o).String() }
 

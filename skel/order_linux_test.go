@@ -82,7 +82,7 @@ func TestPlugin_Run_Order(t *testing.T) {
 					if many {
 						other := r.plugin()
 						other.Name = "other"
-						runner = oneOf{p, []skel.Runner{p, other}}
+						runner = executable{nil, "/opt/cni/bin/unknown", []skel.Runner{p, other}}
 					}
 					got := runEnv(t.Context(), runner, env)
 					if many && first.name == "callback" {
@@ -95,14 +95,4 @@ func TestPlugin_Run_Order(t *testing.T) {
 			})
 		}
 	}
-}
-
-// oneOf is an executable with many plugins, called by a name that none has.
-type oneOf struct {
-	skel.Runner
-	plugins []skel.Runner
-}
-
-func (o oneOf) Run(ctx context.Context, env skel.Env) int {
-	return skel.RunOneOf(ctx, env, "/opt/cni/bin/unknown", o.plugins...)
 }

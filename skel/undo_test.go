@@ -187,7 +187,10 @@ func TestRequest_Undo_Steps(t *testing.T) {
 	var did trace
 	p := adder(func(_ context.Context, r *skel.Request[conf]) (*types.Result, error) {
 		r.Undo(did.undo("a"))
-		r.Undo(func(context.Context) error { did.add("b"); return types.NewError(types.ErrTryAgainLater, "b is busy", nil) })
+		r.Undo(func(context.Context) error {
+			did.add("b")
+			return types.NewError(types.ErrTryAgainLater, "b is busy", nil)
+		})
 		r.Undo(func(context.Context) error { did.add("c"); panic("c broke") })
 		r.Undo(func(context.Context) error { did.add("d"); runtime.Goexit(); return nil })
 		r.Undo(func(ctx context.Context) error {

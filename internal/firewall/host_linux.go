@@ -10,6 +10,8 @@ import (
 	"os/exec"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnikit/cnikit/internal/nsfs"
 )
 
 // Backends, as configurations name them.
@@ -34,18 +36,23 @@ type Host struct {
 	log     *slog.Logger
 	backend string
 	hasNFT  bool // whether the kernel has nf_tables
+	ns      int  // descriptor of the network namespace, for programs
+	nsID    nsfs.ID
 }
 
 // Open opens the firewall of the network namespace of the calling thread. The error is
 // [errors.ErrUnsupported] if the machine lacks the backend asked for, or any.
 func Open(ctx context.Context, c Config) (*Host, error) {
-	h := &Host{log: c.Log}
+	h := &Host{log: c.Log, ns: -1}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
 	if h.conn, err = dial(); err != nil {
 		return nil, err
+	}
+	if h.ns, h.nsID, err = nsfs.Open("/proc/thread-self/ns/net"); err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
 	_, noNFT := h.conn.generation()
 	h.hasNFT = noNFT == nil
@@ -55,8 +62,15 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	return h, nil
 }
 
-// Close lets go of the firewall.
-func (h *Host) Close() error { return h.conn.close() }
+// Close lets go of the firewall. Nothing may use it any longer.
+func (h *Host) Close() error {
+	err := h.conn.close()
+	if h.ns >= 0 {
+		err = errors.Join(err, unix.Close(h.ns))
+		h.ns = -1
+	}
+	return err
+}
 
 // Backend returns the backend in use, [NFTables] or [IPTables].
 func (h *Host) Backend() string { return h.backend }

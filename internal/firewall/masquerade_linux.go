@@ -44,17 +44,22 @@ func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	return h.removeNFT(ctx,
-		func() ([]request, error) { return h.nft().remove(o) },
-		func() ([]request, error) { return h.conn.referenceMasquerade(o) })
+	mark := o.Mark()
+	return errors.Join(
+		h.removeNFT(ctx,
+			func() ([]request, error) { return h.nft().remove(o) },
+			func() ([]request, error) { return h.conn.referenceMasquerade(o) }),
+		h.ipt().remove(o.Network, func(m string) bool { return m == mark }),
+	)
 }
 
 // ListMasquerade returns what is masqueraded for a network, by either backend.
 func (h *Host) ListMasquerade(ctx context.Context, network string) ([]Masqueraded, error) {
-	if !h.hasNFT {
-		return nil, nil
+	all, err := h.ipt().list(network)
+	if h.hasNFT {
+		more, e := h.nft().list(ctx, network)
+		all, err = append(all, more...), errors.Join(err, e)
 	}
-	all, err := h.nft().list(ctx, network)
 	for i := range all {
 		all[i].Owner, _ = ParseMark(all[i].mark)
 	}
@@ -64,11 +69,22 @@ func (h *Host) ListMasquerade(ctx context.Context, network string) ([]Masquerade
 // CollectMasquerade removes everything of a network that belongs to nobody in keep.
 // If nothing is left, the rules of the network go too.
 func (h *Host) CollectMasquerade(ctx context.Context, network string, keep []Owner) error {
+	marks := marksOf(keep)
+	err := errors.Join(
+		h.ipt().remove(network, func(m string) bool { return !marks[m] }),
+		h.ipt().removeEmpty(ctx, network),
+	)
+	t, sets := masqueradeTable(network), h.nft().allSets()
+	return errors.Join(err, h.collectNFT(ctx, t, sets, marks))
+}
+
+// collectNFT removes from the sets of a table what has not one of the marks, and the
+// table if nothing is left.
+func (h *Host) collectNFT(ctx context.Context, t table, sets []string, marks map[string]bool) error {
 	if !h.hasNFT {
 		return nil
 	}
-	t, sets := masqueradeTable(network), h.nft().allSets()
-	err := h.removeNFT(ctx, func() ([]request, error) { return h.conn.removeOthers(t, sets, marksOf(keep)) })
+	err := h.removeNFT(ctx, func() ([]request, error) { return h.conn.removeOthers(t, sets, marks) })
 	if err != nil {
 		return err
 	}
@@ -110,7 +126,15 @@ type masquerader interface {
 }
 
 // masquerade returns the backend in use.
-func (h *Host) masquerade() masquerader { return h.nft() }
+func (h *Host) masquerade() masquerader {
+	if h.backend == IPTables {
+		return h.ipt()
+	}
+	return h.nft()
+}
+
+// ipt returns masquerading by iptables.
+func (h *Host) ipt() iptMasquerade { return iptMasquerade{host: h, log: h.log} }
 
 // nft returns masquerading by nftables.
 func (h *Host) nft() nftMasquerade { return nftMasquerade{conn: h.conn, log: h.log} }

@@ -26,7 +26,7 @@ func bothFamilies(t *testing.T, f func(t *testing.T, family int)) {
 
 // backends runs a subtest for each backend, in parallel.
 func backends(t *testing.T, f func(t *testing.T, backend string)) {
-	for _, b := range []string{firewall.NFTables} {
+	for _, b := range []string{firewall.NFTables, firewall.IPTables} {
 		t.Run(b, func(t *testing.T) {
 			t.Parallel()
 			f(t, b)

@@ -262,13 +262,5 @@ func (h *Host) ListSpoofFilter(ctx context.Context, network string) ([]Port, err
 // CollectSpoofFilter removes the filters of a network whose owners are not in keep. If
 // none is left, the rules of the network go too.
 func (h *Host) CollectSpoofFilter(ctx context.Context, network string, keep []Owner) error {
-	if !h.hasNFT {
-		return nil
-	}
-	t := spoofTable(network)
-	err := h.removeNFT(ctx, func() ([]request, error) { return h.conn.removeOthers(t, spoofSets(), marksOf(keep)) })
-	if err != nil {
-		return err
-	}
-	return h.conn.removeEmpty(ctx, t, spoofSets())
+	return h.collectNFT(ctx, spoofTable(network), spoofSets(), marksOf(keep))
 }

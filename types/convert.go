@@ -39,10 +39,13 @@ func (n node) result(v Version) (*Result, error) {
 	} else {
 		r, err = n.listResult(v)
 	}
+	if err == nil {
+		err = r.validate(v)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return r, r.validate(v)
+	return r, nil
 }
 
 func (n node) resultVersion(v Version) (Version, error) {

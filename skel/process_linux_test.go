@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skel_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+// process returns the test binary as a plugin; see play.
+func process(t testing.TB, part, stdin string, env []string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &exec.Cmd{Path: exe, Args: []string{"/opt/cni/bin/" + part}, Env: env, Dir: "/", Stdin: strings.NewReader(stdin)}
+}
+
+// execute runs a process to its end.
+func execute(t testing.TB, cmd *exec.Cmd) answer {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if cmd.Stdout == nil {
+		cmd.Stdout = &stdout
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = &stderr
+	}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return answer{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// One document, whatever the handler does to its process. PROTO-001, PROTO-031,
+// PROTO-034, PROTO-035, PROTO-040, PROTO-041, PROTO-047
+func TestMain_Process(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"play-well", "play-stray", "play-child", "play-close", "play-chatty"} {
+		t.Run(part, func(t *testing.T) {
+			t.Parallel()
+			env := environ("ADD")
+			cmd := process(t, part, request("1.1.0"), env)
+			if part == "play-child" {
+				cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"))
+				cmd.Stderr = null(t) // which the child that stays behind keeps open
+			}
+			got := execute(t, cmd)
+			got.result(t)
+			if part == "play-stray" && got.stderr != "stray print\nstray write\n" {
+				t.Errorf("standard error = %q, want both stray lines", got.stderr)
+			}
+		})
+	}
+	t.Run("panic", func(t *testing.T) {
+		t.Parallel()
+		got := execute(t, process(t, "play-panic", request("1.1.0"), environ("ADD")))
+		got.failure(t, types.ErrInternal, "oh no")
+		if !strings.Contains(got.stderr, "play_test.go") {
+			t.Errorf("standard error = %s, want the stack", got.stderr)
+		}
+	})
+	t.Run("empty environment", func(t *testing.T) {
+		t.Parallel()
+		got := execute(t, process(t, "play-well", request("1.1.0"), []string{}))
+		got.failure(t, types.ErrInvalidEnvironmentVariables, "CNI_COMMAND")
+		if !strings.Contains(got.stderr, "play-well is a CNI plugin") {
+			t.Errorf("standard error = %s, want the help", got.stderr)
+		}
+	})
+	t.Run("100 MB on standard input", func(t *testing.T) {
+		t.Parallel()
+		cmd := process(t, "play-well", "", environ("ADD"))
+		cmd.Stdin = io.LimitReader(endless{}, 100<<20)
+		execute(t, cmd).failure(t, types.ErrIOFailure, "standard input", "32 MiB")
+	})
+}
+
+// A result larger than a pipe reaches a slow reader whole.
+func TestMain_BigResult(t *testing.T) {
+	t.Parallel()
+	cmd := process(t, "play-big", request("1.1.0"), environ("ADD"))
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var data []byte
+	chunk := make([]byte, 1<<20)
+	for {
+		n, err := stdout.Read(chunk)
+		data = append(data, chunk[:n]...)
+		if err == io.EOF { //nolint:errorlint // as io.Reader says
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) < 1<<20 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if result := (answer{0, string(data), ""}).result(t); len(result.DNS.Domain) != bigSize {
+		t.Errorf("length of the result's domain = %d, want %d", len(result.DNS.Domain), bigSize)
+	}
+}
+
+// shell returns the plugin as a shell would start it, with redirections. Package os
+// cannot start a process without one of its standard descriptors.
+func shell(t testing.TB, part, stdin string, env []string, redirect string) *exec.Cmd {
+	t.Helper()
+	cmd := process(t, part, stdin, env)
+	link := filepath.Join(t.TempDir(), part)
+	if err := os.Symlink(cmd.Path, link); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `exec "$0" ` + redirect, link}
+	return cmd
+}
+
+// Where the answer goes nowhere, the exit status says so, and ADD is undone. ERR-027
+func TestMain_BrokenStdout(t *testing.T) {
+	t.Parallel()
+	for _, redirect := range []string{">&-", "> /dev/full", ">&- 2> /dev/null", ">&- 2>&-"} {
+		for _, part := range []string{"play-undo", "play-panic"} {
+			got := execute(t, shell(t, part, request("1.1.0"), environ("ADD"), redirect))
+			if got.exit != 1 {
+				t.Errorf("%s %s: exit = %d, want 1", part, redirect, got.exit)
+			}
+			if undone := strings.Contains(got.stderr, "UNDONE"); undone != (part == "play-undo" && !strings.Contains(redirect, "2>")) {
+				t.Errorf("%s %s: undone = %v; %s", part, redirect, undone, got.stderr)
+			}
+		}
+		if got := execute(t, shell(t, "play-well", request("1.1.0"), environ("DEL"), redirect)); got.exit != 0 {
+			t.Errorf("DEL %s: exit = %d, want 0", redirect, got.exit)
+		}
+	}
+}
+
+// A reader that went away is no reason to die by a signal. ERR-027
+func TestMain_BrokenPipe(t *testing.T) {
+	t.Parallel()
+	closed := func() *os.File {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { w.Close() })
+		return w
+	}
+	cmd := process(t, "play-undo", request("1.1.0"), environ("ADD"))
+	cmd.Stdout = closed()
+	if got := execute(t, cmd); got.exit != 1 || !strings.Contains(got.stderr, "UNDONE") {
+		t.Errorf("broken standard output: exit = %d, stderr = %q, want 1 and UNDONE", got.exit, got.stderr)
+	}
+	cmd = process(t, "play-chatty", request("1.1.0"), environ("ADD"))
+	cmd.Stderr = closed()
+	execute(t, cmd).result(t)
+}
+
+// Every kind of standard input. PROTO-029, PROTO-030, ERR-013, VER-005, VER-006
+func TestMain_Stdin(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		redirect string
+		code     types.Code
+	}{
+		{"<&-", types.ErrIOFailure},
+		{"< /", types.ErrIOFailure},
+		{"< /dev/null", types.ErrDecodingFailure},
+	}
+	for _, tt := range tests {
+		execute(t, shell(t, "play-well", "", environ("ADD"), tt.redirect)).failure(t, tt.code)
+		got := execute(t, shell(t, "play-well", "", []string{"CNI_COMMAND=VERSION"}, tt.redirect))
+		if got.exit != 0 || oneDocument(got.stdout) != nil {
+			t.Errorf("VERSION %s: exit = %d, stdout = %q", tt.redirect, got.exit, got.stdout)
+		}
+	}
+}
+
+// A terminal is not waited for. PROTO-029
+func TestMain_Terminal(t *testing.T) {
+	t.Parallel()
+	control, terminal := openTerminal(t)
+	_ = control // keeps the terminal alive
+	cmd := process(t, "play-well", "", environ("ADD"))
+	cmd.Stdin = terminal
+	execute(t, cmd).failure(t, types.ErrIOFailure, "terminal")
+	cmd = process(t, "play-well", "", []string{"CNI_COMMAND=VERSION"})
+	cmd.Stdin = terminal
+	if got := execute(t, cmd); got.exit != 0 {
+		t.Errorf("VERSION: exit = %d; %s", got.exit, got.stdout)
+	}
+}
+
+// VERSION does not wait for the end of an open pipe. VER-006
+func TestMain_OpenPipe(t *testing.T) {
+	t.Parallel()
+	for _, stdin := range []string{"", `{"cniVersion":"0.4.0"}`} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.WriteString(stdin); err != nil {
+			t.Fatal(err)
+		}
+		cmd := process(t, "play-well", "", []string{"CNI_COMMAND=VERSION"})
+		cmd.Stdin = r
+		got := execute(t, cmd)
+		if want := stdin != ""; got.exit != 0 || strings.HasPrefix(got.stdout, `{"cniVersion":"0.4.0"`) != want {
+			t.Errorf("VERSION of an open pipe with %q: exit = %d, stdout = %s", stdin, got.exit, got.stdout)
+		}
+		if err := errors.Join(r.Close(), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A signal undoes what was begun. PROTO-049
+func TestMain_Signal(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		cmd := process(t, "play-wait", request("1.1.0"), environ("ADD"))
+		var stdout bytes.Buffer
+		cmd.Stdout = &stdout
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(stderr)
+		if line, err := lines.ReadString('\n'); line != "BEGUN\n" {
+			t.Fatalf("standard error = %q, %v, want BEGUN", line, err)
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		rest, err := io.ReadAll(lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var exit *exec.ExitError
+		if err := cmd.Wait(); !errors.As(err, &exit) {
+			t.Fatalf("Wait = %v, want an exit status", err)
+		}
+		answer{exit.ExitCode(), stdout.String(), string(rest)}.failure(t, types.ErrTryAgainLater, "signal "+signal.String())
+		if !strings.Contains(string(rest), "UNDONE") {
+			t.Errorf("%v: standard error = %q, want UNDONE", signal, rest)
+		}
+	}
+}
+
+// What a process inherits does not matter: descriptors, the file mode mask, ignored
+// signals, a directory that is gone. PROTO-040
+func TestMain_Inherited(t *testing.T) {
+	t.Parallel()
+	cmd := shell(t, "play-well", request("1.1.0"), environ("ADD"), "")
+	cmd.Args[2] = "umask 0777; trap '' TERM INT PIPE; exec \"$0\""
+	for range 1000 {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, null(t))
+	}
+	execute(t, cmd).result(t)
+
+	// No descriptor is left for another standard output.
+	cmd = shell(t, "play-well", request("1.1.0"), environ("ADD"), "")
+	cmd.Args[2] = "ulimit -n 3 && exec \"$0\""
+	execute(t, cmd).result(t)
+}
+
+// null returns the null device.
+func null(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}

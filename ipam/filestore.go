@@ -57,30 +57,36 @@ const (
 // files of all the others. They are a hint and never the truth, which is only in
 // the files: an address that a link names is read before it counts. What a link
 // cannot tell is that one is missing, because another program reserved the
-// address. Therefore whoever of us has brought the links up to date signs for
-// it, by giving both directories a modification time that no clock shows. Whoever adds or
-// removes a name thereafter, or dies half-way, leaves another time behind by
-// doing so, and then the next Update reads every file and brings the links up to
-// date. So while only we write, the cost of an operation does not grow with the
-// number of reservations, and the first operation after somebody else's costs
-// what it costs them.
+// address. Therefore whoever of us has brought the links up to date signs for it,
+// by giving both directories the same modification time, one that no clock shows.
+// Whoever adds or removes a name thereafter, or dies half-way, leaves another
+// time behind by doing so, and then the next Update reads every file and brings
+// the links up to date. So while only we write, the cost of an operation does not
+// grow with the number of reservations; the first operation after somebody else's
+// costs what it costs them.
 //
 // The invariant is: under the lock, if both directories are signed, each file
-// that is named as an address has content, and each owner of one has links to all
-// of its own, numbered from 0 without a gap. Every step keeps one of two states:
-// signed and true, or not signed.
+// named as an address has content, and each owner of one has links to all of its
+// own, numbered from 0 without a gap. Every step keeps one of two states: signed
+// and true, or not signed. Changes are made under the lock: a name that somebody
+// adds without it, in the microseconds before a signature, is not seen until the
+// next change.
 //
 // # Power cuts
 //
 // Nothing is forced to the disk. The signature is that of the running boot, so
-// that after a power cut every file is read once, by which time no container of
-// before is left. A file whose content did not reach the disk is empty then, and
-// its address free; one whose name did not reach the disk is free as well. An
-// fsync of file and directory for each ADD would cost one wait for the disk each (0.3 ms on a
-// virtual disk, 10 ms and more on a turning one) to protect addresses that nobody
-// has any more. So an empty file, seen under the lock, is what a crash or a power cut left of
-// a reservation, and is removed: to keep an address from being handed out, use
-// the ranges.
+// after a power cut every file is read once, by which time no container of before
+// is left. A file whose content did not reach the disk is empty then, and its
+// address free; one whose name did not reach the disk is free as well. No address
+// is lost, and none is handed out that a living container has. An fsync of the
+// file and of the directory for each ADD would cost two waits for the disk, of
+// 0.3 ms each on a virtual disk and 10 ms on a turning one, to protect addresses
+// that nobody has any more.
+//
+// So an empty file, seen under the lock, is what a crash or a power cut left of a
+// reservation, and is removed. To keep an address from being handed out, use the
+// ranges, or a file that says for what: text that is no container ID is never
+// touched.
 type FileStore struct {
 	// Dir is the directory of all networks. Empty: [DefaultDir].
 	Dir string
@@ -296,7 +302,7 @@ func readRecord(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > mostRecord {
-		return []byte("?"), nil
+		return []byte{0x7f}, nil
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -314,32 +320,28 @@ const recordSeparator = "\r\n"
 
 // formatRecord returns the content of the file of a reserved address.
 func formatRecord(owner types.Attachment) []byte {
-	id := strings.TrimSpace(owner.ContainerID)
 	if owner.IfName == "" {
-		return []byte(id)
+		return []byte(owner.ContainerID)
 	}
-	return []byte(id + recordSeparator + owner.IfName)
+	return []byte(owner.ContainerID + recordSeparator + owner.IfName)
 }
 
 // parseRecord reads the content of the file of a reserved address. It is blank if
 // nothing was written, or nothing but the zeros that a file system fills a gap
-// with. The zero owner is that of a record that makes no sense. Before there were
-// interface names a record was the container ID alone.
+// with. The zero owner is that of a record that makes no sense, such as a note of
+// the administrator's. Before there were interface names a record was the container
+// ID alone.
 func parseRecord(data []byte) (owner types.Attachment, blank bool) {
 	text := string(bytes.TrimSpace(data))
 	if strings.Trim(text, "\x00 \t\r\n") == "" {
 		return owner, true
 	}
 	id, ifName, _ := strings.Cut(text, recordSeparator)
-	if !printable(id) || !printable(ifName) {
+	control := func(c rune) bool { return c < ' ' || c == 0x7f }
+	if types.ValidateContainerID(id) != nil || strings.ContainsFunc(ifName, control) {
 		return owner, false
 	}
 	return types.Attachment{ContainerID: id, IfName: ifName}, false
-}
-
-// printable reports whether s can be part of a record.
-func printable(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
 
 // absent is the Tx of a network that has no directory. It is enough for an Update

@@ -147,7 +147,7 @@ func validateRecord(addr netip.Addr, owner types.Attachment) error {
 	if name, ok := parseName(addr.String()); !ok || name != addr {
 		return fmt.Errorf("reserve %s: not an address that can be reserved", addr)
 	}
-	if got, blank := parseRecord(formatRecord(owner)); blank || got != owner {
+	if got, blank := parseRecord(formatRecord(owner)); blank || got != owner || owner == (types.Attachment{}) {
 		return fmt.Errorf("reserve %s: owner %+v cannot be recorded", addr, owner)
 	}
 	return nil
@@ -205,6 +205,9 @@ func (tx *fileTx) write(path string, data []byte) error {
 	}
 	if err = tx.before("write"); err == nil {
 		_, err = f.Write(data)
+	}
+	if err == nil {
+		err = f.Chmod(0o600) // whatever the umask: LIFE-024
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		err = errors.Join(err, tx.remove(path))
@@ -293,6 +296,9 @@ func (tx *fileTx) writeIndex() error {
 	if err := os.MkdirAll(tx.index, 0o755); err != nil {
 		return err
 	}
+	if err := os.Chmod(tx.index, 0o755); err != nil {
+		return err
+	}
 	want := map[string]netip.Addr{}
 	for owner, addrs := range tx.owners {
 		for n, addr := range addrs {
@@ -352,8 +358,8 @@ const longestName = 200
 // file name has a hash instead, which is why the files are what counts.
 func (tx *fileTx) link(owner types.Attachment, n int) string {
 	name := owner.ContainerID + "@" + owner.IfName
-	if len(name) > longestName || strings.Contains(name, "/") || types.ValidateContainerID(owner.ContainerID) != nil {
-		name = "@" + hash(owner.ContainerID+recordSeparator+owner.IfName)
+	if len(name) > longestName || strings.Contains(name, "/") {
+		name = "@" + hash(name)
 	}
 	return filepath.Join(tx.index, fmt.Sprintf("%s#%d", name, n))
 }

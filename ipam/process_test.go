@@ -3,12 +3,22 @@
 package ipam_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"net/netip"
 	"os"
+	"os/exec"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
+	"testing"
 	"time"
+
+	"github.com/cnikit/cnikit/ipam"
+	"github.com/cnikit/cnikit/types"
 )
 
 // hang waits for ever as a process that ignores SIGTERM, and as long as the
@@ -21,5 +31,105 @@ func hang(ctx context.Context, stdout io.Writer) {
 	<-ctx.Done()
 }
 
-// playProcess is for the tests that need several processes; see there.
-func playProcess() (exit int, ok bool) { return 0, false }
+// killed is the exit status of a process that ended itself in the middle.
+const killed = 9
+
+// child starts this test binary as another user of the directory dir: with do it
+// says what to do, and with dieAt at which step that changes the file system it
+// ends there and then, as if by SIGKILL. 0: it lives.
+func child(t *testing.T, dir, do string, dieAt int) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), "CNIKIT_IPAM_TEST="+do, "CNIKIT_IPAM_DIR="+dir, "CNIKIT_IPAM_DIE="+strconv.Itoa(dieAt))
+	return cmd
+}
+
+// runChild runs a child to its end and returns its output and exit status.
+func runChild(t *testing.T, dir, do string, dieAt int) (string, int) {
+	t.Helper()
+	cmd := child(t, dir, do, dieAt)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	if code := cmd.ProcessState.ExitCode(); code != 0 && code != killed {
+		t.Fatalf("child %q: %v: %s", do, err, stderr.String())
+	}
+	return string(stdout), cmd.ProcessState.ExitCode()
+}
+
+// childSets are the range sets of the children, and of the tests that look at what
+// they did.
+var childSets = []string{"10.0.0.0/24", "2001:db8::/64"}
+
+// playProcess is the child.
+func playProcess() (exit int, ok bool) {
+	do := os.Getenv("CNIKIT_IPAM_TEST")
+	if do == "" {
+		return 0, false
+	}
+	if err := playStore(os.Getenv("CNIKIT_IPAM_DIR"), do, os.Getenv("CNIKIT_IPAM_DIE")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1, true
+	}
+	return 0, true
+}
+
+func playStore(dir, do, die string) error {
+	dieAt, err := strconv.Atoi(die)
+	if err != nil {
+		return err
+	}
+	step := 0
+	store := ipam.FileStore{Dir: dir, Network: "net"}.WithHook(func(string) error {
+		if step++; step == dieAt {
+			os.Exit(killed)
+		}
+		return nil
+	})
+	var pools [][]types.IPRange
+	for _, subnet := range []string{"10.0.0.0/24", "2001:db8::/64"} {
+		pools = append(pools, []types.IPRange{{Subnet: netip.MustParsePrefix(subnet)}})
+	}
+	rangeSets, err := ipam.NewRangeSets(pools)
+	if err != nil {
+		return err
+	}
+	a := ipam.Allocator{Store: store, Sets: rangeSets}
+	for _, one := range strings.Split(do, ",") {
+		if err := playOne(a, strings.Fields(one)); err != nil {
+			return fmt.Errorf("%s: %w", one, err)
+		}
+	}
+	return nil
+}
+
+func playOne(a ipam.Allocator, words []string) error {
+	ctx := context.Background()
+	switch words[0] {
+	case "add":
+		got, err := a.Allocate(ctx, owner(words[1]))
+		for _, ip := range got.IPs {
+			fmt.Println(ip.Address.Addr())
+		}
+		return err
+	case "del":
+		return a.Release(ctx, owner(words[1]))
+	case "gc":
+		var valid []types.Attachment
+		for _, id := range words[1:] {
+			valid = append(valid, owner(id))
+		}
+		return a.GC(ctx, valid)
+	case "many":
+		n, err := strconv.Atoi(words[2])
+		for i := 0; i < n && err == nil; i++ {
+			err = playOne(a, []string{"add", words[1] + "-" + strconv.Itoa(i)})
+		}
+		return err
+	}
+	return fmt.Errorf("cannot do %q", words)
+}

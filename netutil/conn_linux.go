@@ -22,18 +22,15 @@ type Conn struct {
 // nil: that of the process, unless inside [ns.NS.Do]. The caller closes it, and keeps
 // n open until then.
 func Open(n *ns.NS) (*Conn, error) {
-	if n == nil {
-		rt, err := rtnl.Open()
-		if err != nil {
-			return nil, fmt.Errorf("open netlink: %w", err)
-		}
-		return &Conn{rt: rt}, nil
-	}
-	fd, err := n.Socket(rtnl.SocketArgs())
+	c := &Conn{ns: n}
+	err := c.inside(func() (err error) {
+		c.rt, err = rtnl.Open()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{rt: rtnl.NewConn(fd), ns: n}, nil
+	return c, nil
 }
 
 // Close ends the conversation. What is asked afterwards fails with [os.ErrClosed], a

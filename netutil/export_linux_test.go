@@ -3,7 +3,4 @@
 package netutil
 
 // Sent returns how many messages c has sent to the kernel.
-func Sent(c *Conn) int {
-	sent, _ := c.rt.Exchanged()
-	return sent
-}
+func Sent(c *Conn) int { return c.rt.Sent() }

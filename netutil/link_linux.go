@@ -4,7 +4,6 @@ package netutil
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -228,7 +227,7 @@ func (c *Conn) WaitRunning(ctx context.Context, index int) error {
 }
 
 // await waits until ready, asking again whenever the kernel has news of a group.
-func (c *Conn) await(ctx context.Context, group int, ready func() (bool, error)) (err error) {
+func (c *Conn) await(ctx context.Context, group uint, ready func() (bool, error)) error {
 	// Most often it is ready, and then a subscription would be for nothing.
 	if ok, err := ready(); ok || err != nil {
 		return err
@@ -237,7 +236,7 @@ func (c *Conn) await(ctx context.Context, group int, ready func() (bool, error))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.Close()) }()
+	defer w.Close()
 	for {
 		if ok, err := ready(); ok || err != nil {
 			return err
@@ -248,7 +247,7 @@ func (c *Conn) await(ctx context.Context, group int, ready func() (bool, error))
 	}
 }
 
-func (c *Conn) watch(group int) (*rtnl.Watch, error) {
+func (c *Conn) watch(group uint) (*rtnl.Watch, error) {
 	var w *rtnl.Watch
 	err := c.inside(func() (err error) {
 		w, err = rtnl.OpenWatch(group)

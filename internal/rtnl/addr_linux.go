@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,19 +30,19 @@ type Addr struct {
 
 // AddAddr gives a link an address, and fails if it has that.
 func (c *Conn) AddAddr(ctx context.Context, a Addr) error {
-	return c.execute(ctx, a.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL), nil)
+	return c.execute(ctx, a.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL))
 }
 
 // DelAddr takes an address from a link.
 func (c *Conn) DelAddr(ctx context.Context, a Addr) error {
-	return c.execute(ctx, a.request(unix.RTM_DELADDR, 0), nil)
+	return c.execute(ctx, a.request(unix.RTM_DELADDR, 0))
 }
 
 func (a Addr) request(typ, flags int) *request {
 	ip := a.Prefix.Addr()
-	r := fixed(newRequest(typ, flags), &unix.IfAddrmsg{
-		Family: family(ip), Prefixlen: uint8(a.Prefix.Bits()), Scope: a.Scope, Index: uint32(a.Index),
-	})
+	h := nl.NewIfAddrmsg(int(family(ip)))
+	h.Prefixlen, h.Scope, h.Index = uint8(a.Prefix.Bits()), a.Scope, uint32(a.Index)
+	r := newRequest(typ, flags, h)
 	r.addr(unix.IFA_LOCAL, ip)
 	r.addr(unix.IFA_ADDRESS, ip)
 	if b, ok := broadcast(a.Prefix); ok && typ == unix.RTM_NEWADDR {
@@ -65,10 +66,12 @@ func broadcast(p netip.Prefix) (netip.Addr, bool) {
 
 // Addrs lists the addresses of a link, of both families.
 func (c *Conn) Addrs(ctx context.Context, index int) ([]Addr, error) {
-	r := fixed(newRequest(unix.RTM_GETADDR, 0), &unix.IfAddrmsg{Index: uint32(index)})
+	h := nl.NewIfAddrmsg(unix.AF_UNSPEC)
+	h.Index = uint32(index)
+	r := newRequest(unix.RTM_GETADDR, 0, h)
 	var found []Addr
-	err := c.dump(ctx, r, func() { found = nil }, func(m message) error {
-		a, err := parseAddr(m)
+	err := c.dump(ctx, r, func() { found = nil }, func(body []byte) error {
+		a, err := parseAddr(body)
 		if err == nil && a.Index == index {
 			found = append(found, a)
 		}
@@ -77,8 +80,8 @@ func (c *Conn) Addrs(ctx context.Context, index int) ([]Addr, error) {
 	return found, err
 }
 
-func parseAddr(m message) (Addr, error) {
-	h, attrs, err := cut[unix.IfAddrmsg](m.body)
+func parseAddr(body []byte) (Addr, error) {
+	h, attrs, err := cut(body, unix.SizeofIfAddrmsg, nl.DeserializeIfAddrmsg)
 	if err != nil {
 		return Addr{}, err
 	}

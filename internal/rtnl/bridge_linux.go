@@ -4,8 +4,8 @@ package rtnl
 
 import (
 	"context"
-	"encoding/binary"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,22 +82,6 @@ func parsePort(a attrs) *Port {
 	return &p
 }
 
-// Attributes and flags of VLANs on bridge ports.
-// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/if_bridge.h
-const (
-	bridgeFlags    = 0 // IFLA_BRIDGE_FLAGS
-	bridgeVLANInfo = 2 // IFLA_BRIDGE_VLAN_INFO
-
-	bridgeFlagsSelf = 2 // BRIDGE_FLAGS_SELF
-
-	vlanPVID       = 1 << 1 // BRIDGE_VLAN_INFO_PVID
-	vlanUntagged   = 1 << 2 // BRIDGE_VLAN_INFO_UNTAGGED
-	vlanRangeBegin = 1 << 3 // BRIDGE_VLAN_INFO_RANGE_BEGIN
-	vlanRangeEnd   = 1 << 4 // BRIDGE_VLAN_INFO_RANGE_END
-
-	extBridgeVLAN = 1 << 1 // RTEXT_FILTER_BRVLAN, of linux/rtnetlink.h
-)
-
 // VLANs is a range of VLANs on a port of a bridge.
 type VLANs struct {
 	First, Last int
@@ -117,48 +101,53 @@ func (c *Conn) DelVLANs(ctx context.Context, index int, self bool, ranges ...VLA
 }
 
 func (c *Conn) setVLANs(ctx context.Context, typ, index int, self bool, ranges []VLANs) error {
-	r := fixed(newRequest(typ, 0), &unix.IfInfomsg{Family: unix.AF_BRIDGE, Index: int32(index)})
+	h := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	h.Index = int32(index)
+	r := newRequest(typ, 0, h)
 	r.nest(unix.IFLA_AF_SPEC, func() {
 		if self {
-			r.u16(bridgeFlags, bridgeFlagsSelf)
+			r.u16(nl.IFLA_BRIDGE_FLAGS, nl.BRIDGE_FLAGS_SELF)
 		}
 		for _, v := range ranges {
 			v.encode(r)
 		}
 	})
-	return c.execute(ctx, r, nil)
+	return c.execute(ctx, r)
 }
 
 // encode writes a range as the kernel takes it: one entry, or a first and a last one.
 func (v VLANs) encode(r *request) {
 	var flags uint16
 	if v.PVID {
-		flags |= vlanPVID
+		flags |= nl.BRIDGE_VLAN_INFO_PVID
 	}
 	if v.Untagged {
-		flags |= vlanUntagged
+		flags |= nl.BRIDGE_VLAN_INFO_UNTAGGED
 	}
 	info := func(flags uint16, id int) {
-		b := binary.NativeEndian.AppendUint16(nil, flags)
-		r.attr(bridgeVLANInfo, binary.NativeEndian.AppendUint16(b, uint16(id)))
+		r.attr(nl.IFLA_BRIDGE_VLAN_INFO, (&nl.BridgeVlanInfo{Flags: flags, Vid: uint16(id)}).Serialize())
 	}
 	if v.First == v.Last {
 		info(flags, v.First)
 		return
 	}
-	info(flags|vlanRangeBegin, v.First)
-	info(flags|vlanRangeEnd, v.Last)
+	info(flags|nl.BRIDGE_VLAN_INFO_RANGE_BEGIN, v.First)
+	info(flags|nl.BRIDGE_VLAN_INFO_RANGE_END, v.Last)
 }
+
+// extBridgeVLAN is RTEXT_FILTER_BRVLAN: tell the VLANs of ports.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/rtnetlink.h
+const extBridgeVLAN = 1 << 1
 
 // VLANs lists the VLANs of a port, or of a bridge itself, in the order of their
 // numbers. The kernel has no way to ask for one port before Linux 5.6 and answers
 // about all of them here.
 func (c *Conn) VLANs(ctx context.Context, index int) ([]VLANs, error) {
-	r := fixed(newRequest(unix.RTM_GETLINK, 0), &unix.IfInfomsg{Family: unix.AF_BRIDGE})
+	r := newRequest(unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_BRIDGE))
 	r.u32(unix.IFLA_EXT_MASK, extBridgeVLAN)
 	var found []VLANs
-	err := c.dump(ctx, r, func() { found = nil }, func(m message) error {
-		h, attrs, err := cut[unix.IfInfomsg](m.body)
+	err := c.dump(ctx, r, func() { found = nil }, func(body []byte) error {
+		h, attrs, err := cut(body, unix.SizeofIfInfomsg, nl.DeserializeIfInfomsg)
 		if err == nil && int(h.Index) == index {
 			found = append(found, parseVLANs(attrs)...)
 		}
@@ -174,9 +163,10 @@ func parseVLANs(a attrs) []VLANs {
 			continue
 		}
 		for typ, v := range attrs(v).all() {
-			if typ == bridgeVLANInfo && len(v) >= 4 {
-				flags, id := v.u16(), int(v[2:].u16())
-				found = append(found, VLANs{id, id, flags&vlanPVID != 0, flags&vlanUntagged != 0})
+			if typ == nl.IFLA_BRIDGE_VLAN_INFO && len(v) >= nl.SizeofBridgeVlanInfo {
+				info := nl.DeserializeBridgeVlanInfo(v)
+				id := int(info.Vid)
+				found = append(found, VLANs{First: id, Last: id, PVID: info.PortVID(), Untagged: info.EngressUntag()})
 			}
 		}
 	}

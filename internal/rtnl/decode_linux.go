@@ -6,10 +6,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"iter"
 	"net/netip"
-	"unsafe"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,57 +18,40 @@ import (
 // kernel does not send such messages.
 var errMalformed = errors.New("malformed netlink message")
 
-// message is one netlink message: its header, and what follows it.
-type message struct {
-	unix.NlMsghdr
-	body []byte
-}
+// typeMask is NLA_TYPE_MASK: an attribute's type without the bits that say how its value
+// is encoded, which kernels set and do not set.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/netlink.h
+const typeMask = 0x3fff
 
-// split cuts the first message off buf.
-func split(buf []byte) (m message, rest []byte, err error) {
-	if len(buf) < headerLen {
-		return m, nil, errMalformed
+// cut reads the fixed header of a message by means of the library's deserializer for it,
+// and returns the attributes that follow.
+func cut[T interface{ Len() int }](body []byte, size int, deserialize func([]byte) T) (h T, a attrs, err error) {
+	if len(body) < size {
+		return h, nil, fmt.Errorf("%d bytes of %d: %w", len(body), size, errMalformed)
 	}
-	m.NlMsghdr = unix.NlMsghdr{
-		Len:   binary.NativeEndian.Uint32(buf),
-		Type:  binary.NativeEndian.Uint16(buf[4:]),
-		Flags: binary.NativeEndian.Uint16(buf[6:]),
-		Seq:   binary.NativeEndian.Uint32(buf[8:]),
-		Pid:   binary.NativeEndian.Uint32(buf[12:]),
-	}
-	if m.Len < headerLen || uint64(m.Len) > uint64(len(buf)) {
-		return m, nil, errMalformed
-	}
-	m.body = buf[headerLen:m.Len]
-	return m, buf[min(aligned(int(m.Len)), len(buf)):], nil
-}
-
-// cut reads the fixed header of a family, one of the structs that package unix
-// defines, and returns the attributes after it.
-func cut[T any](body []byte) (h T, attrs attrs, err error) {
-	dst := unsafe.Slice((*byte)(unsafe.Pointer(&h)), unsafe.Sizeof(h))
-	if copy(dst, body) < len(dst) {
-		return h, nil, errMalformed
-	}
-	return h, body[min(aligned(len(dst)), len(body)):], nil
+	return deserialize(body), attrs(body[size:]), nil
 }
 
 // attrs are encoded attributes.
 type attrs []byte
 
-// all yields type and value of each attribute, without the flag bits of the type. It
-// stops at the first that is cut short, as the kernel itself does.
+// all yields type and value of each attribute. It yields nothing if one is cut short.
 func (a attrs) all() iter.Seq2[int, value] {
 	return func(yield func(int, value) bool) {
-		for len(a) >= attrLen {
-			n := int(binary.NativeEndian.Uint16(a))
-			if n < attrLen || n > len(a) {
+		const align = 4
+		if rest := len(a) % align; rest != 0 {
+			// The library steps over the padding of the last attribute, too, which a nested
+			// one need not have.
+			a = append(bytes.Clone(a), make([]byte, align-rest)...)
+		}
+		list, err := nl.ParseRouteAttr(a)
+		if err != nil {
+			return
+		}
+		for _, attr := range list {
+			if !yield(int(attr.Attr.Type&typeMask), attr.Value) {
 				return
 			}
-			if !yield(int(binary.NativeEndian.Uint16(a[2:])&typeMask), value(a[attrLen:n])) {
-				return
-			}
-			a = a[min(aligned(n), len(a)):]
 		}
 	}
 }
@@ -92,6 +76,7 @@ func (v value) u16() uint16 {
 	return binary.NativeEndian.Uint16(v)
 }
 
+// be16 reads a port, which travels in network byte order.
 func (v value) be16() uint16 {
 	if len(v) < 2 {
 		return 0
@@ -109,10 +94,8 @@ func (v value) u32() uint32 {
 // index reads a number that is signed on the wire: an interface index, or a namespace id.
 func (v value) index() int { return int(int32(v.u32())) }
 
-func (v value) str() string {
-	s, _, _ := bytes.Cut(v, []byte{0})
-	return string(s)
-}
+// str reads up to the final zero, without which the library's BytesToString fails.
+func (v value) str() string { return unix.ByteSliceToString(v) }
 
 func (v value) addr() netip.Addr {
 	a, _ := netip.AddrFromSlice(v)

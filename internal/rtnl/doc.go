@@ -14,7 +14,8 @@
 //     [errors.ErrUnsupported] where that is what they mean, and carry the kernel's own
 //     explanation (NETLINK_EXT_ACK).
 //
-// Messages are encoded here, not by a library, because a plugin lives for some
-// milliseconds: one socket and one message for a veth with both of its ends, where the
-// usual library takes a socket for each request and cannot be told of both ends.
+// Sockets, messages, attributes and constants are those of the netlink library, mostly of
+// its package nl. Its Handle is not used, because a message says more here than its
+// functions do: a veth with the place of both ends, a port of a bridge with all that is
+// set on it, what the kernel shall tell back; and because each Handle is one more socket.
 package rtnl

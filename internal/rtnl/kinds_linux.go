@@ -5,6 +5,7 @@ package rtnl
 import (
 	"net/netip"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,7 +65,7 @@ func (x *Vxlan) encode(r *request) {
 	r.addr(local, x.Local)
 	r.addr(remote, x.Remote)
 	if x.Port != 0 {
-		r.be16(unix.IFLA_VXLAN_PORT, x.Port)
+		r.attr(unix.IFLA_VXLAN_PORT, nl.BEUint16Attr(x.Port))
 	}
 	r.flag(unix.IFLA_VXLAN_LEARNING, x.Learning)
 }

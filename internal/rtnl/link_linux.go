@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -101,12 +102,12 @@ func named[T any](v *T, err error, what string, which any) (*T, error) {
 }
 
 func (c *Conn) getLink(ctx context.Context, s LinkSpec, more func(*request)) (*Link, error) {
-	r := fixed(newRequest(unix.RTM_GETLINK, 0), s.header())
+	r := newRequest(unix.RTM_GETLINK, 0, s.header())
 	r.u32(unix.IFLA_EXT_MASK, extSkipStats)
 	more(r)
 	var l *Link
-	err := c.get(ctx, r, func(m message) (err error) {
-		l, err = parseLink(m)
+	err := c.get(ctx, r, func(body []byte) (err error) {
+		l, err = parseLink(body)
 		return err
 	})
 	return l, err
@@ -121,15 +122,15 @@ type LinkFilter struct {
 // Links lists links. The kernel filters; what a filter selects that it does not know
 // is sorted out here.
 func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
-	r := fixed(newRequest(unix.RTM_GETLINK, 0), (&LinkSpec{}).header())
+	r := newRequest(unix.RTM_GETLINK, 0, (&LinkSpec{}).header())
 	r.u32(unix.IFLA_EXT_MASK, extSkipStats)
 	r.u32nz(unix.IFLA_MASTER, uint32(f.Master))
 	if f.Kind != "" {
 		r.nest(unix.IFLA_LINKINFO, func() { r.str(unix.IFLA_INFO_KIND, f.Kind) })
 	}
 	var links []Link
-	err := c.dump(ctx, r, func() { links = nil }, func(m message) error {
-		l, err := parseLink(m)
+	err := c.dump(ctx, r, func() { links = nil }, func(body []byte) error {
+		l, err := parseLink(body)
 		if err != nil {
 			return err
 		}
@@ -145,13 +146,11 @@ func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
 // a link made in another namespace that is nil if the kernel does not say, which is so
 // before Linux 6.2 and for some kinds.
 func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
-	r := fixed(newRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ECHO), s.header())
+	r := newRequest(unix.RTM_NEWLINK, 0, s.header())
 	s.encode(r)
 	var made *Link
-	err := c.execute(ctx, r, func(m message) (err error) {
-		if m.Type == unix.RTM_NEWLINK {
-			made, err = parseLink(m)
-		}
+	err := c.create(ctx, r, func(body []byte) (err error) {
+		made, err = parseLink(body)
 		return err
 	})
 	if err == nil && made == nil && s.NetNS == 0 {
@@ -162,19 +161,20 @@ func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
 
 // SetLink changes the link that s names by index, or else by name.
 func (c *Conn) SetLink(ctx context.Context, s *LinkSpec) error {
-	r := fixed(newRequest(unix.RTM_NEWLINK, 0), s.header())
+	r := newRequest(unix.RTM_NEWLINK, 0, s.header())
 	s.encode(r)
-	return c.execute(ctx, r, nil)
+	return c.execute(ctx, r)
 }
 
 // DelLink removes the link of an index.
 func (c *Conn) DelLink(ctx context.Context, index int) error {
-	return c.execute(ctx, fixed(newRequest(unix.RTM_DELLINK, 0), (&LinkSpec{Index: index}).header()), nil)
+	return c.execute(ctx, newRequest(unix.RTM_DELLINK, 0, (&LinkSpec{Index: index}).header()))
 }
 
 // header is the fixed header that goes with s.
-func (s *LinkSpec) header() *unix.IfInfomsg {
-	h := &unix.IfInfomsg{Index: int32(s.Index)}
+func (s *LinkSpec) header() *nl.IfInfomsg {
+	h := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	h.Index = int32(s.Index)
 	for _, f := range []struct {
 		flag Flag
 		bit  uint32
@@ -258,14 +258,11 @@ func (s *LinkSpec) encodeData(r *request) {
 	r.nest(unix.IFLA_INFO_DATA, data)
 }
 
-// vethInfoPeer is VETH_INFO_PEER, whose value is a whole link message without its
-// netlink header.
-// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/veth.h
-const vethInfoPeer = 1
-
+// encodePeer writes the other end of a veth: a whole message inside of an attribute.
+// The library's Veth has no place for its master and queues, nor for where both ends go.
 func (s *LinkSpec) encodePeer(r *request) {
-	r.nest(vethInfoPeer, func() {
-		fixed(r, s.Peer.header())
+	r.nest(nl.VETH_INFO_PEER, func() {
+		r.add(s.Peer.header())
 		s.Peer.encode(r)
 	})
 }
@@ -288,8 +285,8 @@ func (s *LinkSpec) encodeGenMode(r *request) {
 }
 
 // parseLink reads an RTM_NEWLINK.
-func parseLink(m message) (*Link, error) {
-	h, attrs, err := cut[unix.IfInfomsg](m.body)
+func parseLink(body []byte) (*Link, error) {
+	h, attrs, err := cut(body, unix.SizeofIfInfomsg, nl.DeserializeIfInfomsg)
 	if err != nil {
 		return nil, err
 	}

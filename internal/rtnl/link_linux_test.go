@@ -35,7 +35,7 @@ func TestConn_AddLink_Veth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, _ := host.Exchanged()
+	before := host.Sent()
 	made, err := host.AddLink(ctx, &rtnl.LinkSpec{
 		Name: "host0", Kind: "veth", Queues: 1, MTU: 1400, MAC: hostMAC, Master: br.Index,
 		Peer: &rtnl.LinkSpec{Name: "eth0", NetNS: boxNS.Fd(), Queues: 1, MTU: 1300, MAC: peerMAC},
@@ -43,7 +43,7 @@ func TestConn_AddLink_Veth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after, _ := host.Exchanged(); after != before+1 {
+	if after := host.Sent(); after != before+1 {
 		t.Errorf("messages sent = %d, want 1", after-before)
 	}
 	got, err := host.LinkByIndex(ctx, made.Index)
@@ -126,6 +126,25 @@ func TestConn_AddLink_Exists(t *testing.T) {
 		if err != nil || len(links) != 1 {
 			t.Errorf("veths afterwards = %v, %v, want one", links, err)
 		}
+	}
+}
+
+// A failure after the kernel has told what it made is a failure.
+func TestConn_AddLink_Late(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	c := open(t, nstest.New(t))
+	const loopback = 1 // which takes no ports
+	made, err := c.AddLink(ctx, &rtnl.LinkSpec{Name: "a", Kind: "veth", Master: loopback, Peer: &rtnl.LinkSpec{Name: "b"}})
+	if made != nil || err == nil {
+		t.Errorf("AddLink with an impossible master = %+v, %v, want an error", made, err)
+	}
+	links, err := c.Links(ctx, rtnl.LinkFilter{Kind: "veth"})
+	if err != nil || len(links) != 0 {
+		t.Errorf("veths afterwards = %v, %v, want none", links, err)
+	}
+	if _, err := c.LinkByName(ctx, "lo"); err != nil {
+		t.Errorf("the next question: %v", err)
 	}
 }
 

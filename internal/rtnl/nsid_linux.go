@@ -5,6 +5,7 @@ package rtnl
 import (
 	"context"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -12,21 +13,17 @@ import (
 // open on, which is how links name the namespace of a peer. It is -1 if no link leads
 // there.
 func (c *Conn) NSID(ctx context.Context, fd int) (int, error) {
-	r := fixed(newRequest(unix.RTM_GETNSID, 0), &unix.RtGenmsg{})
+	r := newRequest(unix.RTM_GETNSID, 0, nl.NewRtGenMsg())
 	r.u32(unix.NETNSA_FD, uint32(fd))
 	id := -1
-	err := c.get(ctx, r, func(m message) error {
-		_, attrs, err := cut[unix.RtGenmsg](m.body)
-		if err != nil {
-			return err
-		}
-		// The header is one byte, and attributes begin at the next multiple of four.
+	err := c.get(ctx, r, func(body []byte) error {
+		_, attrs, err := cut(body, nl.NewRtGenMsg().Len(), nl.DeserializeRtGenMsg)
 		for typ, v := range attrs.all() {
 			if typ == unix.NETNSA_NSID {
 				id = v.index()
 			}
 		}
-		return nil
+		return err
 	})
 	return id, err
 }

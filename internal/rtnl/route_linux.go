@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,12 +45,12 @@ type Route struct {
 // AddRoute adds a route, and fails if there is one with the same destination, table
 // and priority.
 func (c *Conn) AddRoute(ctx context.Context, rt Route) error {
-	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL), nil)
+	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL))
 }
 
 // SetRoute adds a route or replaces the one with the same destination, table and priority.
 func (c *Conn) SetRoute(ctx context.Context, rt Route) error {
-	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE), nil)
+	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE))
 }
 
 // DelRoute removes a route; what is zero matches anything.
@@ -57,18 +58,18 @@ func (c *Conn) DelRoute(ctx context.Context, rt Route) error {
 	if rt.Scope == unix.RT_SCOPE_UNIVERSE {
 		rt.Scope = unix.RT_SCOPE_NOWHERE // how IPv4 is told that any scope will do
 	}
-	return c.execute(ctx, rt.request(unix.RTM_DELROUTE, 0), nil)
+	return c.execute(ctx, rt.request(unix.RTM_DELROUTE, 0))
 }
 
 func (rt Route) request(typ, flags int) *request {
-	h := &unix.RtMsg{
+	h := &nl.RtMsg{RtMsg: unix.RtMsg{
 		Family:   rt.family(),
 		Dst_len:  uint8(max(rt.Dst.Bits(), 0)),
 		Protocol: rt.Protocol,
 		Scope:    rt.Scope,
 		Type:     rt.Type,
 		Table:    unix.RT_TABLE_UNSPEC,
-	}
+	}}
 	if h.Type == 0 && typ == unix.RTM_NEWROUTE {
 		h.Type = unix.RTN_UNICAST
 	}
@@ -78,7 +79,7 @@ func (rt Route) request(typ, flags int) *request {
 	if rt.Table < 256 {
 		h.Table = uint8(rt.Table) // kernels without RTA_TABLE are gone, other readers of messages are not
 	}
-	r := fixed(newRequest(typ, flags), h)
+	r := newRequest(typ, flags, h)
 	rt.encode(r)
 	return r
 }
@@ -125,12 +126,12 @@ type RouteFilter struct {
 // Routes lists routes. One with several ways is listed once for each. A table that
 // does not exist has none.
 func (c *Conn) Routes(ctx context.Context, f RouteFilter) ([]Route, error) {
-	r := fixed(newRequest(unix.RTM_GETROUTE, 0), &unix.RtMsg{Family: f.Family})
+	r := newRequest(unix.RTM_GETROUTE, 0, &nl.RtMsg{RtMsg: unix.RtMsg{Family: f.Family}})
 	r.u32nz(unix.RTA_OIF, uint32(f.Index))
 	r.u32nz(unix.RTA_TABLE, f.Table)
 	var found []Route
-	err := c.dump(ctx, r, func() { found = nil }, func(m message) error {
-		routes, err := parseRoute(m)
+	err := c.dump(ctx, r, func() { found = nil }, func(body []byte) error {
+		routes, err := parseRoute(body)
 		for _, rt := range routes {
 			if (f.Index == 0 || rt.Index == f.Index) && (f.Table == 0 || rt.Table == f.Table) {
 				found = append(found, rt)
@@ -147,12 +148,12 @@ func (c *Conn) Routes(ctx context.Context, f RouteFilter) ([]Route, error) {
 // RouteTo asks which route a packet to dst takes. The MTU is that of the route if it
 // has one of its own, or was learned for dst, else zero.
 func (c *Conn) RouteTo(ctx context.Context, dst netip.Addr) (*Route, error) {
-	h := &unix.RtMsg{Family: family(dst), Dst_len: uint8(dst.BitLen())}
-	r := fixed(newRequest(unix.RTM_GETROUTE, 0), h)
+	h := &nl.RtMsg{RtMsg: unix.RtMsg{Family: family(dst), Dst_len: uint8(dst.BitLen())}}
+	r := newRequest(unix.RTM_GETROUTE, 0, h)
 	r.addr(unix.RTA_DST, dst)
 	var found *Route
-	err := c.get(ctx, r, func(m message) error {
-		routes, err := parseRoute(m)
+	err := c.get(ctx, r, func(body []byte) error {
+		routes, err := parseRoute(body)
 		if err == nil && len(routes) > 0 {
 			found = &routes[0]
 		}
@@ -162,8 +163,8 @@ func (c *Conn) RouteTo(ctx context.Context, dst netip.Addr) (*Route, error) {
 }
 
 // parseRoute reads an RTM_NEWROUTE, and gives a route for each of its ways.
-func parseRoute(m message) ([]Route, error) {
-	h, attrs, err := cut[unix.RtMsg](m.body)
+func parseRoute(body []byte) ([]Route, error) {
+	h, attrs, err := cut(body, unix.SizeofRtMsg, nl.DeserializeRtMsg)
 	if err != nil {
 		return nil, err
 	}
@@ -228,18 +229,20 @@ func (rt *Route) metrics(a attrs) {
 // parseWays reads the next hops of a route: fixed headers, each with attributes.
 func parseWays(v value) []Route {
 	ways := []Route{}
-	for {
-		h, rest, err := cut[unix.RtNexthop](v)
-		if err != nil || int(h.Len) < unix.SizeofRtNexthop || int(h.Len) > len(v) {
-			return ways
+	for len(v) >= unix.SizeofRtNexthop {
+		h := nl.DeserializeRtNexthop(v)
+		if int(h.RtNexthop.Len) < unix.SizeofRtNexthop || int(h.RtNexthop.Len) > len(v) {
+			break
 		}
 		way := Route{Index: int(h.Ifindex), OnLink: h.Flags&unix.RTNH_F_ONLINK != 0}
-		for typ, v := range rest[:int(h.Len)-unix.SizeofRtNexthop].all() {
+		for typ, v := range attrs(v[unix.SizeofRtNexthop:h.RtNexthop.Len]).all() {
 			way.attribute(typ, v)
 		}
 		ways = append(ways, way)
-		v = v[min(aligned(int(h.Len)), len(v)):]
+		const align = 4
+		v = v[min((int(h.RtNexthop.Len)+align-1)&^(align-1), len(v)):]
 	}
+	return ways
 }
 
 // along returns rt once for each of its ways.

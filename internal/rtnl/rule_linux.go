@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,28 +29,28 @@ const fibRuleInvert = 2
 
 // AddRule adds a rule, and fails if there is the same.
 func (c *Conn) AddRule(ctx context.Context, rl Rule) error {
-	return c.execute(ctx, rl.request(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL), nil)
+	return c.execute(ctx, rl.request(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL))
 }
 
 // DelRule removes the first rule that matches; what is zero matches anything.
 func (c *Conn) DelRule(ctx context.Context, rl Rule) error {
-	return c.execute(ctx, rl.request(unix.RTM_DELRULE, 0), nil)
+	return c.execute(ctx, rl.request(unix.RTM_DELRULE, 0))
 }
 
 func (rl Rule) request(typ, flags int) *request {
-	h := &unix.RtMsg{
+	h := &nl.RtMsg{RtMsg: unix.RtMsg{
 		Family:  rl.Family,
 		Src_len: uint8(max(rl.Src.Bits(), 0)),
 		Dst_len: uint8(max(rl.Dst.Bits(), 0)),
-		Type:    unix.FR_ACT_TO_TBL,
-	}
+		Type:    nl.FR_ACT_TO_TBL,
+	}}
 	if rl.Invert {
 		h.Flags = fibRuleInvert
 	}
 	if rl.Table < 256 {
 		h.Table = uint8(rl.Table)
 	}
-	r := fixed(newRequest(typ, flags), h)
+	r := newRequest(typ, flags, h)
 	r.addr(unix.FRA_SRC, rl.Src.Addr())
 	r.addr(unix.FRA_DST, rl.Dst.Addr())
 	r.strnz(unix.FRA_IIFNAME, rl.In)
@@ -68,10 +69,10 @@ func (rl Rule) request(typ, flags int) *request {
 
 // Rules lists the rules of a family, in the order in which they are asked.
 func (c *Conn) Rules(ctx context.Context, family uint8) ([]Rule, error) {
-	r := fixed(newRequest(unix.RTM_GETRULE, 0), &unix.RtMsg{Family: family})
+	r := newRequest(unix.RTM_GETRULE, 0, &nl.RtMsg{RtMsg: unix.RtMsg{Family: family}})
 	var found []Rule
-	err := c.dump(ctx, r, func() { found = nil }, func(m message) error {
-		rl, err := parseRule(m)
+	err := c.dump(ctx, r, func() { found = nil }, func(body []byte) error {
+		rl, err := parseRule(body)
 		if err == nil {
 			found = append(found, rl)
 		}
@@ -80,8 +81,8 @@ func (c *Conn) Rules(ctx context.Context, family uint8) ([]Rule, error) {
 	return found, err
 }
 
-func parseRule(m message) (Rule, error) {
-	h, attrs, err := cut[unix.RtMsg](m.body)
+func parseRule(body []byte) (Rule, error) {
+	h, attrs, err := cut(body, unix.SizeofRtMsg, nl.DeserializeRtMsg)
 	if err != nil {
 		return Rule{}, err
 	}

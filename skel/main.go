@@ -32,8 +32,18 @@ import (
 // Spec: checklist PROTO-034, PROTO-049.
 func Main(plugins ...Runner) {
 	env := processEnv()
-	slog.SetDefault(slog.New(contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
-	ctx, cancel := context.WithCancelCause(context.Background())
+	ctx := context.Background()
+	if env.getenv(envCommand) != string(types.CommandVersion) {
+		// VERSION neither logs nor has anything to undo, and runtimes ask it often.
+		slog.SetDefault(slog.New(contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
+		ctx = untilSignal(ctx)
+	}
+	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))
+}
+
+// untilSignal returns a context that ends with the first signal to stop.
+func untilSignal(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	go func() {
@@ -44,7 +54,7 @@ func Main(plugins ...Runner) {
 	// first record: the runtime of Go does so unless the signal is asked for. Ignoring
 	// it would be inherited by child processes.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))
+	return ctx
 }
 
 // runOneOf runs the plugin that the name of the executable or the configuration

@@ -19,7 +19,7 @@ func (b brokenInput) Read([]byte) (int, error) { return 0, b.err }
 // everybody else: descriptor 1 is standard error from then on. It is for Main,
 // before there are other goroutines.
 func processEnv() Env {
-	env := Env{Environ: os.Environ(), Stdin: os.Stdin, Stderr: os.Stderr}
+	env := Env{Environ: os.Environ(), Stdin: stdin(), Stderr: os.Stderr}
 	switch {
 	case wasClosed(os.Stdin):
 		env.Stdin = nil

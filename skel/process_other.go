@@ -4,7 +4,13 @@
 
 package skel
 
-import "os"
+import (
+	"io"
+	"os"
+)
+
+// stdin returns standard input.
+func stdin() io.Reader { return os.Stdin }
 
 // wasClosed reports whether a standard descriptor was closed when the process
 // began. Only Linux has a way to tell.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -59,7 +58,6 @@ func (p program) run(ctx context.Context, env Env) (exit int) {
 		defer cancel()
 	}
 	q := &request{program: &p, env: env, times: env.times.orDefault(), traceID: env.traceID(), undo: &undoStack{}}
-	q.openLog(LogOptions{})
 	defer q.closeLog()
 	var document []byte
 	err := guarded(func() (err error) {
@@ -71,6 +69,9 @@ func (p program) run(ctx context.Context, env Env) (exit int) {
 	}
 	if err := q.deliver(ctx, document); err != nil {
 		// Standard output is broken: there is nowhere to put an error object.
+		if q.log == nil {
+			q.openLog(LogOptions{}) // VERSION needs none otherwise
+		}
 		q.log.Error("the answer cannot be written", "cause", errors.Join(err, q.undo.run(ctx, q.times)))
 		return 1
 	}
@@ -95,19 +96,26 @@ func (q *request) refuse(ctx context.Context, err error) (exit int) {
 	return 1
 }
 
+// errNoStdout is the error of an answer that has nowhere to go.
+var errNoStdout = errors.New("standard output is closed, or the null device")
+
 // deliver writes a document and a newline to standard output, at once.
 func (q *request) deliver(ctx context.Context, document []byte) error {
 	if len(document) == 0 {
 		return nil
 	}
 	if q.env.Stdout == nil {
-		return io.ErrClosedPipe
+		return errNoStdout
 	}
-	// A reader that stopped reading must not keep a cancelled plugin alive.
-	return await(ctx, q.times.stop, func() error {
+	write := func() error {
 		_, err := q.env.Stdout.Write(append(document, '\n'))
 		return err
-	})
+	}
+	if ctx.Done() == nil {
+		return guarded(write)
+	}
+	// A reader that stopped reading must not keep a cancelled plugin alive.
+	return await(ctx, q.times.stop, write)
 }
 
 // answer returns the document for standard output, or nil for none. The steps
@@ -119,6 +127,7 @@ func (q *request) answer(ctx context.Context) ([]byte, error) {
 	if name == string(types.CommandVersion) {
 		return q.versionInfo(ctx), nil
 	}
+	q.openLog(LogOptions{})
 	cmd, err := findCommand(name)
 	if err != nil {
 		if name == "" {

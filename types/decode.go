@@ -47,14 +47,17 @@ func (c *PluginConfig) DecodeStrict(v any) error {
 
 // DecodeLenient is [PluginConfig.Decode] for DEL and GC, which clean up as much
 // as they can: a member that cannot be read is passed over and returned as an
-// error for the log, and Validate is not called.
+// error for the log, and Validate is not called. If there are too many of them,
+// or v cannot be read at all, v stays as it was.
 //
 // Spec: checklist DEL-012, DEL-026, LIFE-017.
 func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
 	target := reflect.ValueOf(v)
+	before := reflect.New(target.Type().Elem()).Elem()
+	before.Set(target.Elem())
 	data := withoutShadowed(c.Raw, target.Type())
 	for range mostPassedOver {
-		target.Elem().SetZero()
+		target.Elem().Set(before)
 		err := json.Unmarshal(data, v)
 		if err == nil {
 			return passedOver
@@ -66,7 +69,7 @@ func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
 		}
 		data = replace(data, at.raw)
 	}
-	target.Elem().SetZero()
+	target.Elem().Set(before)
 	return passedOver
 }
 
@@ -381,26 +384,29 @@ func nearest(key string, names []string) string {
 	return best
 }
 
-// distance returns how many bytes have to be inserted, deleted or replaced to
-// make b of a.
+// distance returns how many bytes have to be inserted, deleted or replaced, or
+// pairs of neighbours swapped, to make b of a.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
+	before, above, row := rows[0], rows[1], rows[2]
+	for j := range above {
+		above[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
 		row[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			row[j+1] = min(above[j]+cost, row[j]+1, above[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
+		before, above, row = above, row, before
 	}
-	return row[len(b)]
+	return above[len(b)]
 }
 
 // withoutShadowed returns data without the members that encoding/json would let

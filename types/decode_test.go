@@ -1,0 +1,572 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package types_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+// A level is a string type with a reader of its own.
+type level string
+
+func (l *level) UnmarshalText(text []byte) error {
+	if string(text) == "bad" {
+		return errors.New("no such level")
+	}
+	*l = level(text)
+	return nil
+}
+
+// A loud type has a reader of its own that says a code.
+type loud struct{ Kept string }
+
+func (l *loud) UnmarshalJSON(data []byte) error {
+	if string(data) == `"quiet"` {
+		return types.NewError(types.ErrUnsupportedField, "too quiet", nil)
+	}
+	l.Kept = string(data)
+	return nil
+}
+
+type Embedded struct {
+	InEmbedded int `json:"inEmbedded"`
+}
+
+// A conf has every kind of field.
+type conf struct {
+	*Embedded
+	Bridge   string           `json:"bridge"`
+	MTU      uint16           `json:"mtu"`
+	Signed   int8             `json:"signed"`
+	On       bool             `json:"on"`
+	Ratio    float64          `json:"ratio"`
+	Untagged string           //
+	Ignored  string           `json:"-"`
+	List     []entry          `json:"list"`
+	Array    [2]int           `json:"array"`
+	Map      map[string]entry `json:"map"`
+	Pointer  *entry           `json:"pointer"`
+	Any      any              `json:"any"`
+	Raw      json.RawMessage  `json:"raw"`
+	Level    level            `json:"level"`
+	Loud     loud             `json:"loud"`
+	When     time.Time        `json:"when"`
+	DNS      types.DNS        `json:"dns"`
+	IPAM     struct {
+		Type   string `json:"type"`
+		Subnet string `json:"subnet"`
+	} `json:"ipam"`
+	RuntimeConfig struct {
+		MAC  types.MAC `json:"mac"`
+		Size int8      `json:"size"`
+	} `json:"runtimeConfig"`
+}
+
+type entry struct {
+	Key   string  `json:"key"`
+	Count int     `json:"count"`
+	Next  *entry  `json:"next"`
+	Sub   []entry `json:"sub"`
+}
+
+func configOf(t *testing.T, members string) *types.PluginConfig {
+	t.Helper()
+	c, err := types.ParsePluginConfig([]byte(`{"cniVersion":"1.1.0","name":"n","type":"t"` + members + `}`))
+	if err != nil {
+		t.Fatalf("ParsePluginConfig(%s) = %v, want nil", members, err)
+	}
+	return c
+}
+
+func TestPluginConfig_Decode(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		members string
+		want    conf
+	}{
+		{"nothing", ``, conf{}},
+		{"fields", `,"bridge":"b","mtu":9000,"signed":-128,"on":true,"ratio":0.5,"untagged":"u","inEmbedded":5,"array":[1,2],"level":"l","loud":[1]`,
+			conf{Embedded: &Embedded{5}, Bridge: "b", MTU: 9000, Signed: -128, On: true, Ratio: 0.5, Untagged: "u", Array: [2]int{1, 2}, Level: "l", Loud: loud{"[1]"}}},
+		{"nulls", `,"bridge":null,"mtu":null,"list":null,"map":null,"pointer":null,"ipam":null,"runtimeConfig":null`, conf{}},
+		// CONF-045, AMB-022
+		{"other case", `,"BRIDGE":"b","Mtu":1`, conf{Bridge: "b", MTU: 1}},
+		{"exact spelling wins before", `,"bridge":"exact","BRIDGE":"other"`, conf{Bridge: "exact"}},
+		{"exact spelling wins behind", `,"BRIDGE":"other","bridge":"exact"`, conf{Bridge: "exact"}},
+		{"a wrong type under another spelling", `,"bridge":"exact","BRIDGE":5,"mtu":1,"MTU":{"x":[]}`, conf{Bridge: "exact", MTU: 1}},
+		{"exact null wins", `,"BRIDGE":"other","bridge":null`, conf{}},
+		{"exact with an escape", `,"\u0062ridge":"exact","BRIDGE":"other"`, conf{Bridge: "exact"}},
+		{"a fold beyond ASCII", `,"mtu":1,"list":[{"key":"exact","` + "\u212a" + `ey":"other"}]`, conf{MTU: 1, List: []entry{{Key: "exact"}}}},
+		{"deep inside", `,"list":[{"key":"exact","KEY":"other","next":{"count":1,"COUNT":2}}],"map":{"a":{"Key":"other","key":"exact"},"A":{"key":"two"}},"pointer":{"Sub":[5],"sub":[{"key":"k","Key":1}]}`,
+			conf{List: []entry{{Key: "exact", Next: &entry{Count: 1}}}, Map: map[string]entry{"a": {Key: "exact"}, "A": {Key: "two"}}, Pointer: &entry{Sub: []entry{{Key: "k"}}}}},
+		// AMB-023
+		{"last of equals", `,"bridge":"a","bridge":"b"`, conf{Bridge: "b"}},
+		{"last of equals in other case", `,"BRIDGE":"a","Bridge":"b"`, conf{Bridge: "b"}},
+		{"any and raw are left alone", `,"any":{"a":1,"A":2},"raw":{"a": 1,"A":2}`, conf{Any: map[string]any{"a": 1.0, "A": 2.0}, Raw: json.RawMessage(`{"a": 1,"A":2}`)}},
+		{"a type that reads itself", `,"loud":{"kept":1,"Kept":2},"mtu":1,"MTU":2`, conf{Loud: loud{`{"kept":1,"Kept":2}`}, MTU: 1}},
+		{"unknown members", `,"x":1,"X":2,"x-y":{}`, conf{}},
+		{"protocol members", `,"dns":{"domain":"d"},"ipam":{"type":"i","subnet":"s"}`, conf{DNS: types.DNS{Domain: "d"}, IPAM: struct {
+			Type   string `json:"type"`
+			Subnet string `json:"subnet"`
+		}{"i", "s"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := configOf(t, tt.members)
+			raw := string(c.Raw)
+			var got conf
+			if err := c.Decode(&got); err != nil {
+				t.Fatalf("Decode = %v, want nil", err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("Decode mismatch (-want +got):\n%s", diff)
+			}
+			if string(c.Raw) != raw {
+				t.Errorf("Decode changed Raw to %s", c.Raw)
+			}
+			var lenient conf
+			if bad := c.DecodeLenient(&lenient); bad != nil || !cmp.Equal(lenient, tt.want) {
+				t.Errorf("DecodeLenient = %v, %+v, want the same", bad, lenient)
+			}
+		})
+	}
+}
+
+func TestPluginConfig_Decode_Errors(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		members string
+		code    types.Code
+		want    string
+	}{
+		// ERR-014: another JSON type.
+		{`,"bridge":5`, types.ErrDecodingFailure, `bridge: 5 is not valid; want a string`},
+		{`,"BRIDGE":5`, types.ErrDecodingFailure, `BRIDGE: 5 is not valid; want a string`},
+		{`,"mtu":"1500"`, types.ErrDecodingFailure, `mtu: "1500" is not valid; want an unsigned integer of at most 16 bits`},
+		{`,"mtu":1.5`, types.ErrDecodingFailure, `mtu: 1.5 is not valid; want an unsigned integer`},
+		{`,"mtu":1e3`, types.ErrDecodingFailure, `mtu: 1e3 is not valid`},
+		{`,"on":"true"`, types.ErrDecodingFailure, `on: "true" is not valid; want true or false`},
+		{`,"ratio":"x"`, types.ErrDecodingFailure, `ratio: "x" is not valid; want a number`},
+		{`,"list":{}`, types.ErrDecodingFailure, `list: {} is not valid; want an array`},
+		{`,"list":[{"key":"a"},5]`, types.ErrDecodingFailure, `list[1]: 5 is not valid; want an object`},
+		{`,"list":[{"sub":[{},{"sub":[{"count":[]}]}]}]`, types.ErrDecodingFailure, `list[0].sub[1].sub[0].count: [] is not valid; want an integer`},
+		{`,"map":{"a b":{"count":"x"}}`, types.ErrDecodingFailure, `map."a b".count: "x" is not valid`},
+		{`,"map":[]`, types.ErrDecodingFailure, `map: [] is not valid; want an object`},
+		{`,"pointer":{"next":{"next":5}}`, types.ErrDecodingFailure, `pointer.next.next: 5 is not valid; want an object`},
+		{`,"inEmbedded":"x"`, types.ErrDecodingFailure, `inEmbedded: "x" is not valid; want an integer`},
+		{`,"level":5`, types.ErrDecodingFailure, `level: 5 is not valid; want a string`},
+		{`,"array":["x",2]`, types.ErrDecodingFailure, `array[0]: "x" is not valid`},
+		// ERR-015: the right JSON type, and a wrong value.
+		{`,"mtu":70000`, types.ErrInvalidNetworkConfig, `mtu: 70000 is not valid; want an unsigned integer of at most 16 bits`},
+		{`,"mtu":-1`, types.ErrInvalidNetworkConfig, `mtu: -1 is not valid`},
+		{`,"signed":-129`, types.ErrInvalidNetworkConfig, `signed: -129 is not valid; want an integer of at most 8 bits`},
+		{`,"level":"bad"`, types.ErrInvalidNetworkConfig, `level: "bad" is not valid: no such level`},
+		{`,"when":"yesterday"`, types.ErrInvalidNetworkConfig, `when: "yesterday" is not valid: `},
+		// A type that says its own code keeps it.
+		{`,"loud":"quiet"`, types.ErrUnsupportedField, `loud: too quiet`},
+		// CAP-004: whatever is wrong inside runtimeConfig.
+		{`,"runtimeConfig":{"size":"x"}`, types.ErrInvalidNetworkConfig, `runtimeConfig.size: "x" is not valid`},
+		{`,"RuntimeConfig":{"MAC":5}`, types.ErrInvalidNetworkConfig, `RuntimeConfig.MAC: 5 is not valid; want a string`},
+		// The error is about the value that counts.
+		{`,"mtu":"exact","MTU":5`, types.ErrDecodingFailure, `mtu: "exact" is not valid`},
+		{",\"bridge\":{\n\t\"a\":   1}", types.ErrDecodingFailure, `bridge: { "a": 1} is not valid`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.members, func(t *testing.T) {
+			t.Parallel()
+			c := configOf(t, tt.members)
+			wantError(t, "Decode", c.Decode(&conf{}), tt.code, tt.want)
+			wantError(t, "DecodeStrict", c.DecodeStrict(&conf{}), tt.code, tt.want)
+			bad := c.DecodeLenient(&conf{})
+			if len(bad) != 1 {
+				t.Fatalf("DecodeLenient = %q, want one error", bad)
+			}
+			wantError(t, "DecodeLenient", bad[0], tt.code, tt.want)
+		})
+	}
+}
+
+// The whole document may have a type of its own.
+type rootReader struct{ err error }
+
+func (r *rootReader) UnmarshalJSON([]byte) error { return r.err }
+
+func TestPluginConfig_Decode_Root(t *testing.T) {
+	t.Parallel()
+	c := configOf(t, ``)
+	wantError(t, "Decode", c.Decode(&rootReader{errors.New("not mine")}), types.ErrInvalidNetworkConfig, "the document: ", "not mine")
+	wantError(t, "Decode", c.Decode(&rootReader{types.NewError(types.ErrTryAgainLater, "busy", nil)}), types.ErrTryAgainLater, "busy")
+	wantError(t, "Decode", c.Decode(&[]int{}), types.ErrDecodingFailure, `the document: {"cniVersion"`, "want an array")
+	var m map[string]int
+	wantError(t, "Decode", c.Decode(&m), types.ErrDecodingFailure, `cniVersion: "1.1.0" is not valid; want an integer`)
+	var r types.Result // reads itself
+	if err := c.Decode(&r); err != nil {
+		t.Errorf("Decode(Result) = %v, want nil", err)
+	}
+	wantError(t, "Decode", configOf(t, `,"ips":[5]`).Decode(&r), types.ErrDecodingFailure, `ips[0]: 5 is not valid`)
+}
+
+// CONF-031, CONF-032, ERR-009
+func TestPluginConfig_DecodeStrict(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		members string
+		want    []string // nil: valid
+	}{
+		{``, nil},
+		{`,"bridge":"b","MTU":1,"inEmbedded":1,"untagged":"x"`, nil},
+		{`,"args":{"cni":{}},"ipMasq":true,"capabilities":{},"prevResult":{},"disableCheck":true,"disableGC":true,"cni.dev/valid-attachments":[],"cni.dev/x":1`, nil},
+		{`,"any":{"x":1},"raw":{"x":1},"loud":{"x":1},"map":{"x":{}},"when":"2024-01-01T00:00:00Z","dns":{"x":1}`, nil},
+		{`,"mut":1500`, []string{`mut: unknown key, with the value 1500; the nearest known key is "mtu"`}},
+		{`,"Brigde":"b"`, []string{`Brigde: unknown key, with the value "b"; the nearest known key is "bridge"`}},
+		{`,"x-cnitest":{"a":[1,2]}`, []string{`x-cnitest: unknown key, with the value {"a":[1,2]}`}},
+		{`,"list":[{"key":"a"},{"cuont":1}]`, []string{`list[1].cuont: unknown key, with the value 1; the nearest known key is "count"`}},
+		{`,"map":{"a":{"name":1}}`, []string{`map.a.name: unknown key`}},
+		{`,"pointer":{"next":{"sub":[{"kye":null}]}}`, []string{`pointer.next.sub[0].kye: unknown key, with the value null`}},
+		{`,"ipam":{"type":"i","subnets":"s"}`, []string{`ipam.subnets: unknown key, with the value "s"; the nearest known key is "subnet"`}},
+		{`,"Ignored":"x"`, []string{`Ignored: unknown key`}},
+		{`,"` + strings.Repeat("k", 1000) + `":1`, []string{`kkk"…: unknown key`}},
+		{`,"a\nb":1`, []string{`"a\nb": unknown key`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.members[:min(len(tt.members), 50)], func(t *testing.T) {
+			t.Parallel()
+			err := configOf(t, tt.members).DecodeStrict(&conf{})
+			if tt.want == nil {
+				if err != nil {
+					t.Errorf("DecodeStrict = %v, want nil", err)
+				}
+				return
+			}
+			wantError(t, "DecodeStrict", err, types.ErrUnsupportedField, tt.want...)
+			if len(err.Error()) > 500 {
+				t.Errorf("DecodeStrict = %d bytes of error, want few", len(err.Error()))
+			}
+		})
+	}
+	err := configOf(t, `,"x-cnitest":1`).DecodeStrict(&conf{})
+	if strings.Contains(fmt.Sprint(err), "nearest") {
+		t.Errorf("DecodeStrict = %v, want no suggestion for a key that is like no other", err)
+	}
+}
+
+// A checked configuration has a check of its own.
+type checked struct {
+	Port int `json:"port"`
+	err  error
+}
+
+func (c *checked) Validate() error { return c.err }
+
+func TestPluginConfig_Decode_Validate(t *testing.T) {
+	t.Parallel()
+	c := configOf(t, `,"port":1`)
+	if err := c.Decode(&checked{}); err != nil {
+		t.Errorf("Decode = %v, want nil", err)
+	}
+	cause := errors.New("port: 1 is taken")
+	for name, decode := range map[string]func(any) error{"Decode": c.Decode, "DecodeStrict": c.DecodeStrict} {
+		err := decode(&checked{err: cause})
+		wantError(t, name, err, types.ErrInvalidNetworkConfig, "port: 1 is taken")
+		if !errors.Is(err, cause) || err.Error() != cause.Error() {
+			t.Errorf("%s = %v, want the cause, once", name, err)
+		}
+		busy := types.NewError(types.ErrTryAgainLater, "busy", nil)
+		if err := decode(&checked{err: fmt.Errorf("x: %w", busy)}); !errors.Is(err, types.ErrTryAgainLater) || errors.Is(err, types.ErrInvalidNetworkConfig) {
+			t.Errorf("%s = %v, want its own code", name, err)
+		}
+	}
+	// DEL-026: a configuration that ADD would refuse.
+	if bad := c.DecodeLenient(&checked{err: cause}); bad != nil {
+		t.Errorf("DecodeLenient = %v, want nil", bad)
+	}
+}
+
+// DEL-026
+func TestPluginConfig_DecodeLenient(t *testing.T) {
+	t.Parallel()
+	const members = `,"bridge":5,"mtu":1500,"list":[{"key":"a","count":"x"},7,{"key":"b"}],"level":"bad","dns":{"search":["a"]},"runtimeConfig":{"mac":"zz","size":5},"BRIDGE":{},"pointer":[]`
+	c := configOf(t, members)
+	got := conf{Bridge: "from before"}
+	bad := c.DecodeLenient(&got)
+	want := conf{Bridge: "from before", MTU: 1500, List: []entry{{Key: "a"}, {}, {Key: "b"}}, DNS: types.DNS{Search: []string{"a"}}}
+	want.RuntimeConfig.Size = 5
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("DecodeLenient mismatch (-want +got):\n%s", diff)
+	}
+	var paths []string
+	for _, err := range bad {
+		path, _, _ := strings.Cut(err.Error(), ": ")
+		paths = append(paths, path)
+	}
+	if wantPaths := []string{"bridge", "list[0].count", "list[1]", "level", "runtimeConfig.mac", "pointer"}; !slices.Equal(paths, wantPaths) {
+		t.Errorf("DecodeLenient passed over %q, want %q", paths, wantPaths)
+	}
+	// What cannot be read at all leaves nothing.
+	if bad := c.DecodeLenient(&rootReader{errors.New("not mine")}); len(bad) != 1 {
+		t.Errorf("DecodeLenient = %v, want one error", bad)
+	}
+	// A hostile configuration ends, with nothing read.
+	many := configOf(t, `,"bridge":"b","map":{`+strings.TrimSuffix(strings.Repeat(`"a":{"count":"x"},`, 500), ",")+`}`)
+	got = conf{MTU: 7}
+	if bad := many.DecodeLenient(&got); len(bad) != 100 || !reflect.DeepEqual(got, conf{MTU: 7}) {
+		t.Errorf("DecodeLenient = %d errors, %+v, want 100 and the value as it was", len(bad), got)
+	}
+}
+
+// A self is embedded in itself.
+type Self struct {
+	*Self
+	A int `json:"a"`
+}
+
+func TestPluginConfig_Decode_Recursive(t *testing.T) {
+	t.Parallel()
+	var s Self
+	wantError(t, "Decode", configOf(t, `,"a":"x"`).Decode(&s), types.ErrDecodingFailure, `a: "x" `)
+	wantError(t, "DecodeStrict", configOf(t, `,"b":"x"`).DecodeStrict(&s), types.ErrUnsupportedField, `b: unknown key`)
+}
+
+// A document full of one key in many spellings is read in time that grows with
+// its size: this would take hours if it grew with the square.
+func TestPluginConfig_Decode_ManyTwins(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("reads 4 MiB")
+	}
+	c := configOf(t, `,"mtu":1`+strings.Repeat(`,"MTU":2`, 1<<19))
+	var got conf
+	if err := c.Decode(&got); err != nil || got.MTU != 1 {
+		t.Errorf("Decode = %v, MTU %d, want nil, 1", err, got.MTU)
+	}
+	if err := c.DecodeStrict(&got); err != nil {
+		t.Errorf("DecodeStrict = %v, want nil", err)
+	}
+}
+
+// jsonDocs are documents that look hard to a reader of JSON.
+func jsonDocs() []string {
+	return []string{
+		``, `{}`, `[]`, `null`, `{"name":"n"}`, ` { "name" : "n" , "x" : [ ] } `, `{"name":"n","a":{},"b":[[],[[]],{"c":{"d":[1,{"e":"}]\""}]}}]}`,
+		`{"name":"n","s":"\\","t":"\\\"","u":"\u0022\u005c","v":"[{,}]","w":" "}`, `{"name":"n","":"","\u0000":"\ud800","\ud83d\ude00":"😀"}`,
+		`{"name":"n","x":-0,"y":1E+400,"z":0.1e-5,"t":true,"f":false,"n":null}`, "{\"name\":\"n\"\t\r\n,\"bridge\"\n:\t5\r}",
+		`{"name":"n","NAME":"m","Name":"l","bridge":"a","Bridge":"b","list":[{"key":1},{"KEY":2}]}`, `{"name":"n","name":1}`,
+		`{"name":"n","mtu":1,"MTU":2,"map":{"a":{"key":"x","Key":5}},"runtimeConfig":{"mac":"zz","portMappings":[{"hostPort":0}]}}`,
+		`{"cniVersion":"0.4.0","name":"n","type":"t","ipam":{"type":"i"},"dns":{"search":[]},"prevResult":{"ips":[{"version":"4","address":"10.0.0.2/24","interface":-1}]}}`,
+		`{"name":"n","cni.dev/valid-attachments":[{"containerID":"a","ifname":"b"}],"cni.dev/attachments":null}`,
+		"{\"name\":\"n\",\"\u212aey\":1,\"ſ\":2}", `{"name":"n","level":"bad","loud":"quiet","when":5,"any":{"a":[{"b":1}]},"array":[1,2,3],"inEmbedded":"x"}`,
+	}
+}
+
+// FuzzPluginConfig reads whatever comes as a request, in every way.
+func FuzzPluginConfig(f *testing.F) {
+	for _, doc := range jsonDocs() {
+		f.Add([]byte(doc))
+	}
+	f.Add(benchRequest())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		before := string(data)
+		c, err := types.ParsePluginConfig(data)
+		if err != nil {
+			if c != nil {
+				t.Fatalf("ParsePluginConfig = %+v and %v, want one of them", c, err)
+			}
+			wantCoded(t, err)
+			return
+		}
+		if types.ValidateNetworkName(c.Name) != nil || c.Type != "" && types.ValidatePluginType(c.Type) != nil || c.IPAM.Type != "" && types.ValidatePluginType(c.IPAM.Type) != nil {
+			t.Errorf("ParsePluginConfig accepts the names %q, %q, %q", c.Name, c.Type, c.IPAM.Type)
+		}
+		if r, err := c.PrevResult(); err != nil {
+			wantCoded(t, err)
+			if r != nil {
+				t.Error("PrevResult gives a result and an error")
+			}
+		}
+		if all, err := c.ValidAttachments(); err != nil {
+			wantCoded(t, err)
+		} else if all == nil {
+			t.Error("ValidAttachments = nil, nil, want a list")
+		}
+		var strict, plain, lenient conf
+		err = c.Decode(&plain)
+		if err != nil {
+			wantCoded(t, err)
+		}
+		if strictErr := c.DecodeStrict(&strict); strictErr != nil {
+			wantCoded(t, strictErr)
+		} else if err != nil {
+			t.Errorf("Decode = %v, DecodeStrict = nil", err)
+		}
+		bad := c.DecodeLenient(&lenient)
+		if (err == nil) != (len(bad) == 0) {
+			t.Errorf("Decode = %v, DecodeLenient = %v, want them alike", err, bad)
+		}
+		if err == nil && !reflect.DeepEqual(plain, lenient) {
+			t.Errorf("Decode = %+v, DecodeLenient = %+v", plain, lenient)
+		}
+		var caps types.RuntimeConfig
+		for name := range c.RuntimeConfig {
+			if target := targetOf(&caps, name); target != nil {
+				if _, err := c.Capability(name, target); err != nil && !errors.Is(err, types.ErrInvalidNetworkConfig) {
+					t.Errorf("Capability(%q) = %v, want code 7", name, err)
+				}
+			}
+		}
+		var generic map[string]json.RawMessage
+		if json.Unmarshal(c.Raw, &generic) != nil {
+			t.Errorf("Raw = %q, which is not an object", c.Raw)
+		}
+		if string(data) != before {
+			t.Error("reading changed the input")
+		}
+	})
+}
+
+// wantCoded checks that an error is one clean error object.
+func wantCoded(t *testing.T, err error) {
+	t.Helper()
+	var e *types.Error
+	if !errors.As(err, &e) || e.Code == 0 || e.Code == types.ErrInternal || e.Msg == "" {
+		t.Fatalf("error %v, want a *types.Error with code and message", err)
+	}
+	if strings.HasPrefix(e.Msg, ":") || strings.HasPrefix(e.Msg, ".") || strings.Contains(e.Msg, "(value)") || strings.ContainsAny(e.Msg, "\n\x00") {
+		t.Fatalf("message %q is not one clean line with a path", e.Msg)
+	}
+	if back, err := types.DecodeError(e.Encode()); err != nil || back.Code != e.Code {
+		t.Fatalf("DecodeError(%s) = %+v, %v", e.Encode(), back, err)
+	}
+}
+
+// FuzzDecodeResult checks that decode, encode, decode is stable in every version.
+func FuzzDecodeResult(f *testing.F) {
+	for _, doc := range goldenResults() {
+		for i := range types.Versions() {
+			f.Add([]byte(doc), uint(i))
+		}
+	}
+	for _, doc := range []string{`{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.2/24","x":1,"routes":[{"dst":"0.0.0.0/0"}]},"ip6":{"ip":"fd00::2/64"},"y":1}`,
+		`{"cniVersion":"0.3.0","ip":[{"version":"4","address":"10.0.0.2/24"}]}`, `{"ips":[{"address":"::ffff:10.0.0.2/120","gateway":""}],"IPS":5,"dns":{"search":[]}}`,
+		`{"interfaces":[{"name":"a","Name":"b","x":null}],"ips":[{"address":"10.0.0.2/24","interface":-1}],"routes":[{"dst":"10.1.2.3/8","gw":"10.0.0.1"}]}`} {
+		f.Add([]byte(doc), uint(5))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, version uint) {
+		v := types.Versions()[version%7]
+		r, err := types.DecodeResult(data, v)
+		if err != nil {
+			wantCoded(t, err)
+			if r != nil {
+				t.Fatal("DecodeResult gives a result and an error")
+			}
+			return
+		}
+		for _, to := range types.Versions() {
+			first, err := r.Encode(to)
+			if err != nil {
+				wantCoded(t, err)
+				continue
+			}
+			again, err := types.DecodeResult(first, 0)
+			if err != nil {
+				t.Fatalf("DecodeResult(%s) = %v, want nil", first, err)
+			}
+			second, err := again.Encode(to)
+			if err != nil || string(second) != string(first) {
+				t.Fatalf("Encode(DecodeResult(%s)) = %s, %v, want the same", first, second, err)
+			}
+			if lost := r.Lost(to); len(lost) == 0 {
+				back, err := again.Encode(types.Newest)
+				want, wantErr := r.Encode(types.Newest)
+				if to >= types.V030 && (err != nil || wantErr != nil || string(back) != string(want)) {
+					t.Fatalf("%s by %v = %s, %v, want the same since nothing is lost", want, to, back, err)
+				}
+			}
+		}
+	})
+}
+
+// FuzzParseNetwork checks that what is loaded makes requests that can be read.
+func FuzzParseNetwork(f *testing.F) {
+	for _, doc := range jsonDocs() {
+		f.Add([]byte(doc))
+		f.Add([]byte(`{"cniVersion":"1.1.0","name":"n","plugins":[` + doc + `]}`))
+	}
+	f.Add([]byte(`{"cniVersions":["0.4.0","1.0.0"],"name":"n","disableCheck":"TRUE","plugins":[{"type":"a","capabilities":{"mac":true,"x":false},"cni.dev/x":1,"PREVRESULT":{}}]}`))
+	f.Add([]byte(`{"name":"n","type":"a","disableGC":true,"\u0078":1}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, err := types.ParseNetwork(data)
+		if err != nil {
+			wantCoded(t, err)
+			if n != nil {
+				t.Fatal("ParseNetwork gives a network and an error")
+			}
+			return
+		}
+		if types.ValidateNetworkName(n.Name) != nil || !n.CNIVersion.Known() || len(n.Plugins) == 0 {
+			t.Fatalf("ParseNetwork = %+v", n)
+		}
+		for i, p := range n.Plugins {
+			if types.ValidatePluginType(p.Type) != nil {
+				t.Fatalf("plugin %d has the type %q", i, p.Type)
+			}
+			request, err := n.Request(i, types.RequestParams{Command: types.CommandAdd, Capabilities: map[string]json.RawMessage{"mac": json.RawMessage(`""`)}})
+			if err != nil {
+				t.Fatalf("Request(%d) = %v, want nil", i, err)
+			}
+			c, err := types.ParsePluginConfig(request)
+			if err != nil {
+				// The plugin's own part may be wrong, and the request is for it to judge.
+				wantCoded(t, err)
+				if !json.Valid(request) {
+					t.Fatalf("Request(%d) = %s, which is not JSON", i, request)
+				}
+				continue
+			}
+			if c.Name != n.Name || c.Type != p.Type || c.CNIVersion != n.CNIVersion {
+				t.Fatalf("Request(%d) = %s, want %q, %q, %v", i, request, n.Name, p.Type, n.CNIVersion)
+			}
+			if prev, err := c.PrevResult(); prev != nil || err != nil {
+				t.Fatalf("Request(%d) = %s, with a prevResult", i, request)
+			}
+			if _, err := c.ValidAttachments(); err == nil {
+				t.Fatalf("Request(%d) = %s, with attachments", i, request)
+			}
+		}
+	})
+}
+
+func FuzzDecodeVersionInfo(f *testing.F) {
+	for _, doc := range append(jsonDocs(), `{"cniVersion":"1.1.0","supportedVersions":["0.4.0","1.1.0"]}`, `{"cniVersion":"0.2.0"}`) {
+		f.Add([]byte(doc))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if e, err := types.DecodeError(data); err == nil {
+			if again, err := types.DecodeError(e.Encode()); err != nil || string(again.Encode()) != string(e.Encode()) {
+				t.Fatalf("DecodeError(%s) = %+v, %v, want it stable", e.Encode(), again, err)
+			}
+		} else {
+			wantCoded(t, err)
+		}
+		info, err := types.DecodeVersionInfo(data)
+		if err != nil {
+			wantCoded(t, err)
+			return
+		}
+		again, err := types.DecodeVersionInfo(info.Encode())
+		if err != nil || !cmp.Equal(again, info) {
+			t.Fatalf("DecodeVersionInfo(%s) = %+v, %v, want %+v", info.Encode(), again, err, info)
+		}
+	})
+}

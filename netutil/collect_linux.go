@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"context"
+	"errors"
+)
+
+// CollectOwned removes the links on the host that bear the mark of an owner in a
+// network who is not in keep, and with them the other ends of the veths. An empty
+// keep keeps nothing; a nil keep is refused, since whoever has lost the list must
+// not remove everything. It goes on after an error and joins them.
+//
+// Spec: CNI 1.1.0, section 2, "GC".
+func (c *Conn) CollectOwned(ctx context.Context, network string, keep []Owner) error {
+	if keep == nil {
+		return errors.New("collect links: no list of owners to keep")
+	}
+	links, err := c.ListOwned(ctx, network)
+	if err != nil {
+		return err
+	}
+	valid := make(map[string]bool, len(keep))
+	for _, o := range keep {
+		valid[o.Alias()] = true
+	}
+	var errs []error
+	for _, link := range links {
+		if !valid[link.Alias] {
+			errs = append(errs, c.DelLink(ctx, link.Name, "veth"))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -172,6 +172,9 @@ func decodeError(at node, err error) error {
 		}
 		return NewError(codeAt(at, code), at.mismatch(want).Error(), nil)
 	}
+	if text := err.Error(); strings.Contains(text, at.show()) { // it need not be said twice
+		return &Error{Code: ErrInvalidNetworkConfig, Msg: at.path + ": " + text, Err: unwrapped{err}}
+	}
 	return NewError(ErrInvalidNetworkConfig, at.path+": "+at.show()+" is not valid", err)
 }
 

@@ -189,7 +189,7 @@ func (n node) child(key string, raw json.RawMessage) node {
 // make the path hard to read.
 func pathKey(key string) string {
 	const most = 64
-	if len(key) > most || key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+	if len(key) > most || key == "" || strings.IndexByte(".:[(", key[0]) >= 0 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return quote(key)
 	}
 	return key

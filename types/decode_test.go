@@ -173,7 +173,7 @@ func TestPluginConfig_Decode_Errors(t *testing.T) {
 		{`,"mtu":-1`, types.ErrInvalidNetworkConfig, `mtu: -1 is not valid`},
 		{`,"signed":-129`, types.ErrInvalidNetworkConfig, `signed: -129 is not valid; want an integer of at most 8 bits`},
 		{`,"level":"bad"`, types.ErrInvalidNetworkConfig, `level: "bad" is not valid: no such level`},
-		{`,"when":"yesterday"`, types.ErrInvalidNetworkConfig, `when: "yesterday" is not valid: `},
+		{`,"when":"yesterday"`, types.ErrInvalidNetworkConfig, `when: parsing time "yesterday"`},
 		// A type that says its own code keeps it.
 		{`,"loud":"quiet"`, types.ErrUnsupportedField, `loud: too quiet`},
 		// CAP-004: whatever is wrong inside runtimeConfig.

@@ -105,9 +105,9 @@ func masqueradeRules(f family, chain string, own []netip.Prefix) []rule {
 	)
 }
 
-// ownSubnets returns the subnets that the rules seen exempt, and those of addrs, in a
-// fixed order.
-func ownSubnets(seen []ruleSeen, addrs []netip.Prefix) []netip.Prefix {
+// ownSubnets returns the subnets that rules seen are about, and those of addrs, in a
+// fixed order. A subnet of one address has no others to speak with, and may be left out.
+func ownSubnets(seen []ruleSeen, addrs []netip.Prefix, skipSingle bool) []netip.Prefix {
 	var own []netip.Prefix
 	for _, r := range seen {
 		text, ok := strings.CutPrefix(r.comment, ownPrefix)
@@ -117,7 +117,7 @@ func ownSubnets(seen []ruleSeen, addrs []netip.Prefix) []netip.Prefix {
 		}
 	}
 	for _, p := range addrs {
-		if p = p.Masked(); !slices.Contains(own, p) && !p.IsSingleIP() {
+		if p = p.Masked(); !slices.Contains(own, p) && !(skipSingle && p.IsSingleIP()) {
 			own = append(own, p)
 		}
 	}
@@ -129,7 +129,7 @@ func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix
 	exact := false // whether to read the elements first
 	return retry(ctx, func() error {
 		generation, requests, err := m.conn.settle(masqueradeTable(o.Network), func(seen []ruleSeen) layout {
-			return masqueradeLayout(o.Network, ownSubnets(seen, addrs))
+			return masqueradeLayout(o.Network, ownSubnets(seen, addrs, true))
 		})
 		if err != nil {
 			return err
@@ -243,7 +243,7 @@ func (m nftMasquerade) check(ctx context.Context, o Owner, addrs []netip.Prefix)
 			return err
 		}
 		var errs []error
-		if !masqueradeLayout(o.Network, ownSubnets(seen, addrs)).intact(seen) {
+		if !masqueradeLayout(o.Network, ownSubnets(seen, addrs, true)).intact(seen) {
 			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
 		}
 		for _, f := range families() {

@@ -38,6 +38,8 @@ func newNode(t *testing.T) *node {
 	t.Helper()
 	n := &node{host: nstest.New(t), outside: nstest.New(t)}
 	nstest.NeedSysctl(t, n.host)
+	noWait(t, n.host)
+	noWait(t, n.outside)
 	ip(t, n.host, fmt.Sprintf(`
 link set lo up
 link add up0 type veth peer name out0 netns /proc/%d/fd/%d
@@ -58,6 +60,15 @@ route add fd00::/16 via 2001:db8:9::1`)
 	sysctl(t, n.host, "net/ipv4/ip_forward", "1")
 	sysctl(t, n.host, "net/ipv6/conf/all/forwarding", "1")
 	return n
+}
+
+// noWait lets links made later in a namespace speak IPv6 at once, without looking for
+// duplicates of their addresses.
+func noWait(t *testing.T, n *nstest.NS) {
+	t.Helper()
+	for _, link := range []string{"all", "default"} {
+		sysctl(t, n, "net/ipv6/conf/"+link+"/accept_dad", "0")
+	}
 }
 
 // container is a namespace with an eth0 on the bridge of a node.
@@ -90,6 +101,7 @@ func (n *node) newContainer(t *testing.T) *container {
 		},
 		owner: firewall.Owner{Network: "mynet", ContainerID: fmt.Sprintf("c%d", number), IfName: "eth0"},
 	}
+	noWait(t, c.ns)
 	ip(t, n.host, fmt.Sprintf(`
 link add veth%d type veth peer name eth0 netns /proc/%d/fd/%d
 link set veth%d master br0 up

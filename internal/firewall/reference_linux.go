@@ -130,3 +130,44 @@ func jumpsTo(r ruleSeen, chain string) bool {
 	})
 	return err == nil && found
 }
+
+// referencePortMap returns the requests that remove port maps of o: a chain of the nat
+// table, where iptables is a front end of nftables, and nftables rules. The latter name
+// the container only, so those for its other networks go with them.
+func (c *conn) referencePortMap(o Owner) ([]request, error) {
+	var requests []request
+	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		nat := table{family: family, name: "nat"}
+		for _, l := range referencePortChains(o) {
+			rs, err := c.leftover(nat, l.shared, func(r ruleSeen) bool { return jumpsTo(r, l.chain) }, l.chain)
+			if err != nil {
+				return nil, err
+			}
+			requests = append(requests, rs...)
+		}
+		t := table{family: family, name: "cni_hostport"}
+		for _, chain := range []string{"hostports", "hostip_hostports"} {
+			rs, err := c.rulesOf(t, chain, func(r ruleSeen) bool { return r.comment == o.ContainerID })
+			if err != nil {
+				return nil, err
+			}
+			requests = append(requests, rs...)
+		}
+		rs, err := c.rulesOf(t, "masquerading", func(r ruleSeen) bool { return r.comment == o.ContainerID })
+		if err != nil {
+			return nil, err
+		}
+		requests = append(requests, rs...)
+	}
+	return requests, nil
+}
+
+// chainAndShared is a chain of a container and the shared chain that jumps there.
+type chainAndShared struct{ chain, shared string }
+
+// referencePortChains names the chains for port maps of a container: the present one,
+// and the one of versions before 0.7.0 for source addresses.
+func referencePortChains(o Owner) []chainAndShared {
+	h := referenceHash(o.Network+o.ContainerID, 21)
+	return []chainAndShared{{"CNI-DN-" + h, "CNI-HOSTPORT-DNAT"}, {"CNI-SN-" + h, "CNI-HOSTPORT-SNAT"}}
+}

@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// portsPrefix begins the names of the tables for port maps; the name of the network
+// follows. claimsTable is the one that all networks share.
+const (
+	portsPrefix = "cnikit-ports-"
+	claimsTable = "cnikit-ports"
+	claimsSet   = "claims"
+	forwardsSet = "owners"
+)
+
+// nftPortMap keeps port maps in nftables. Each network has a table:
+//
+//	table inet cnikit-ports-NET {
+//		map dnat4 { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service }  # hostIP given
+//		map dnatany4 { type inet_proto . inet_service : ipv4_addr . inet_service }           # all addresses of the host
+//		set mapped4 { type inet_proto . inet_service . ipv4_addr . inet_service }            # what may need masquerading
+//		map owners { … }
+//		chain prerouting { type nat hook prerouting priority dstnat; [conditions] fib daddr type local goto ports }
+//		chain output { type nat hook output priority dstnat; [conditions] fib daddr type local goto ports }
+//		chain ports {
+//			dnat ip to meta l4proto . ip daddr . th dport map @dnat4
+//			dnat ip to meta l4proto . th dport map @dnatany4
+//			…
+//		}
+//		chain postrouting {
+//			type nat hook postrouting priority srcnat
+//			ct status dnat ip saddr 127.0.0.0/8 meta l4proto . ct original proto-dst . ip daddr . th dport @mapped4 masquerade
+//			ct status dnat ip saddr 10.1.2.0/24 … @mapped4 masquerade
+//			…
+//		}
+//		chain guard { type filter hook prerouting priority raw; iif != lo ip daddr 127.0.0.0/8 drop }
+//	}
+//
+// and all networks share a table with a set of the ports that are taken, so that one
+// transaction finds out about conflicts. Conditions are those of the network, and a network
+// with conditions claims nothing: two of them may share a port.
+type nftPortMap struct {
+	conn *conn
+	log  *slog.Logger
+}
+
+// portsTable names the table of a network.
+func portsTable(network string) table {
+	return table{family: unix.NFPROTO_INET, name: portsPrefix + networkName(network)}
+}
+
+// claims is the table that networks share.
+func claims() layout {
+	return layout{
+		table:   table{family: unix.NFPROTO_INET, name: claimsTable},
+		comment: "cnikit host ports",
+		sets:    []set{{name: claimsSet, key: []uint32{typeProto, typeIPv6, typeService}}},
+	}
+}
+
+// Names of the sets of a family.
+func (f family) dnat() string    { return "dnat" + f.name }
+func (f family) dnatAny() string { return "dnatany" + f.name }
+func (f family) mapped() string  { return "mapped" + f.name }
+
+// portSets names the sets of a network that hold containers.
+func portSets() []string {
+	names := []string{forwardsSet}
+	for _, f := range families() {
+		names = append(names, f.dnat(), f.dnatAny(), f.mapped())
+	}
+	return names
+}
+
+// portLayout is the table of a network.
+func portLayout(network string, p PortMap, sources []netip.Prefix) (layout, error) {
+	l := layout{
+		table:   portsTable(network),
+		comment: "cnikit port map, network " + network,
+		sets: []set{{
+			name: forwardsSet, key: indexKey(),
+			data: []uint32{typeProto, typeIPv6, typeService, typeIPv6, typeService},
+		}},
+		chains: []chain{
+			{name: "ports"},
+			{name: "prerouting", kind: "nat", hook: unix.NF_INET_PRE_ROUTING, priority: -priorityMasquerade},
+			{name: "output", kind: "nat", hook: unix.NF_INET_LOCAL_OUT, priority: -priorityMasquerade},
+			{name: "postrouting", kind: "nat", hook: unix.NF_INET_POST_ROUTING, priority: priorityMasquerade},
+		},
+	}
+	for i, f := range families() {
+		to := []uint32{f.typ, typeService}
+		l.sets = append(l.sets,
+			set{name: f.dnat(), key: []uint32{typeProto, f.typ, typeService}, data: to},
+			set{name: f.dnatAny(), key: []uint32{typeProto, typeService}, data: to},
+			set{name: f.mapped(), key: []uint32{typeProto, typeService, f.typ, typeService}})
+		entries, err := entryRules(f, p.Conditions[i])
+		if err != nil {
+			return layout{}, err
+		}
+		l.rules = append(l.rules, entries...)
+		l.rules = append(l.rules, f.dnatRules()...)
+		l.rules = append(l.rules, f.sourceRules(p, sources)...)
+	}
+	if p.SNAT {
+		l.chains = append(l.chains, chain{name: "guard", kind: "filter", hook: unix.NF_INET_PRE_ROUTING, priority: prioritySpoof})
+		l.rules = append(l.rules, guardRule())
+	}
+	return l, nil
+}
+
+// loopback4 is the addresses that mean the host itself.
+func loopback4() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8) }
+
+// guardRule drops what comes from outside for a loopback address. The kernel does so
+// by itself, until route_localnet is set, which connections from 127.0.0.1 to a
+// container need; then containers could reach services that listen on 127.0.0.1 only.
+func guardRule() rule {
+	const loopbackIndex = 1 // of lo, in every network namespace
+	f := families()[0]
+	es := []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIF, Register: unix.NFT_REG_1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: binary.NativeEndian.AppendUint32(nil, loopbackIndex)},
+	}
+	es = append(es, f.inPrefix(f.dest, loopback4())...)
+	return rule{chain: "guard", comment: "loopback addresses from outside", exprs: append(es, verdict(expr.VerdictDrop, ""))}
+}
+
+// entryRules lead packets for the host that fulfil the conditions to the map.
+func entryRules(f family, words []string) ([]rule, error) {
+	conditions, err := parseConditions(words, f.proto == unix.NFPROTO_IPV4)
+	if err != nil {
+		return nil, err
+	}
+	name := "host ports, IPv" + f.name
+	if len(words) > 0 {
+		name += ", if " + strings.Join(words, " ")
+	}
+	if len(name) > maxMark {
+		name = name[:maxMark/2] + shorten(name)
+	}
+	name = strings.ReplaceAll(name, `"`, "")
+	var rules []rule
+	for _, chain := range []string{"prerouting", "output"} {
+		for _, alternative := range alternatives(conditions) {
+			es := f.isFamily()
+			for _, c := range alternative {
+				es = append(es, f.matches(c)...)
+			}
+			es = append(es,
+				&expr.Fib{Register: unix.NFT_REG_1, ResultADDRTYPE: true, FlagDADDR: true},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)},
+				verdict(expr.VerdictGoto, "ports"))
+			rules = append(rules, rule{chain: chain, comment: name, exprs: es})
+		}
+	}
+	return rules, nil
+}
+
+// matches returns the expressions for a condition with one value.
+func (f family) matches(c condition) []expr.Any {
+	op := expr.CmpOpEq
+	if c.negate {
+		op = expr.CmpOpNeq
+	}
+	if c.field == "iifname" {
+		name, wild := strings.CutSuffix(c.names[0], "*")
+		data := []byte(name)
+		if !wild {
+			data = append(data, make([]byte, ifNameBytes-len(name))...)
+		}
+		return []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1},
+			&expr.Cmp{Op: op, Register: unix.NFT_REG_1, Data: data},
+		}
+	}
+	offset := f.source
+	if c.field == "daddr" {
+		offset = f.dest
+	}
+	es := f.inPrefix(offset, c.values[0])
+	es[len(es)-1].(*expr.Cmp).Op = op
+	return es
+}
+
+// Registers of four bytes, in which the parts of a key or of data stand one after another.
+const firstRegister = unix.NFT_REG32_00
+
+// dnatRules send packets to containers: by address and port, else by port.
+func (f family) dnatRules() []rule {
+	words := f.bytes / registerBytes
+	load := func(register uint32) expr.Any {
+		return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
+	}
+	proto := &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: firstRegister}
+	to := func(name string) []expr.Any {
+		return []expr.Any{
+			&expr.Lookup{SourceRegister: firstRegister, DestRegister: unix.NFT_REG_1, IsDestRegSet: true, SetName: name},
+			&expr.NAT{
+				Type: expr.NATTypeDestNAT, Family: uint32(f.proto),
+				RegAddrMin: unix.NFT_REG_1, RegProtoMin: firstRegister + words, Specified: true,
+			},
+		}
+	}
+	byAddr := append(f.isFamily(), proto, f.load(f.dest, firstRegister+1), load(firstRegister+1+words))
+	byPort := append(f.isFamily(), proto, load(firstRegister+1))
+	return []rule{
+		{chain: "ports", comment: "address and port, IPv" + f.name, exprs: append(byAddr, to(f.dnat())...)},
+		{chain: "ports", comment: "port, IPv" + f.name, exprs: append(byPort, to(f.dnatAny())...)},
+	}
+}
+
+// sourceRules masquerade the connections that would not find back.
+func (f family) sourceRules(p PortMap, sources []netip.Prefix) []rule {
+	if p.MasqueradeAll {
+		return []rule{{chain: "postrouting", comment: "all, IPv" + f.name, exprs: f.masquerade(nil)}}
+	}
+	if !p.SNAT {
+		return nil
+	}
+	var rules []rule
+	if f.proto == unix.NFPROTO_IPV4 {
+		rules = append(rules, rule{chain: "postrouting", comment: "loopback", exprs: f.masquerade(f.inPrefix(f.source, loopback4()))})
+	} else {
+		one := netip.PrefixFrom(netip.IPv6Loopback(), 128)
+		rules = append(rules, rule{chain: "postrouting", comment: "loopback, IPv6", exprs: f.masquerade(f.inPrefix(f.source, one))})
+	}
+	for _, s := range sources {
+		if f.has(s.Addr()) {
+			rules = append(rules, rule{
+				chain: "postrouting", comment: ownPrefix + s.String(),
+				exprs: f.masquerade(f.inPrefix(f.source, s)),
+			})
+		}
+	}
+	return rules
+}
+
+// statusDNAT is IPS_DST_NAT: the destination of the connection was changed.
+const statusDNAT = 1 << 5
+
+// masquerade masquerades connections that came through a map, if from matches. They
+// were for the port of the host and are for the container's; who asks the container
+// itself, with the same port by chance, was not sent elsewhere.
+func (f family) masquerade(from []expr.Any) []expr.Any {
+	words := f.bytes / registerBytes
+	es := []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATUS, Register: unix.NFT_REG_1},
+		&expr.Bitwise{
+			SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: 4,
+			Mask: binary.NativeEndian.AppendUint32(nil, statusDNAT), Xor: make([]byte, 4),
+		},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: make([]byte, 4)},
+	}
+	if from == nil {
+		from = f.isFamily()
+	}
+	es = append(es, from...)
+	return append(es,
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: firstRegister},
+		&expr.Ct{Key: expr.CtKeyPROTODST, Register: firstRegister + 1}, // of the original direction: 0
+		f.load(f.dest, firstRegister+2),
+		&expr.Payload{DestRegister: firstRegister + 2 + words, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Lookup{SourceRegister: firstRegister, SetName: f.mapped()},
+		&expr.Masq{})
+}
+
+// placed is an element of a set.
+type placed struct {
+	table table
+	set   string
+	element
+}
+
+// elements returns the elements that stand for a forward of an owner, without those
+// of the index.
+func (f Forward) elements(network, mark string, claim bool) []placed {
+	t, fam := portsTable(network), families()[0]
+	if !fam.has(f.Host.Addr()) {
+		fam = families()[1]
+	}
+	proto, to := []byte{byte(f.Protocol)}, pad(f.Container.Addr().AsSlice(), port(f.Container))
+	dnat := placed{t, fam.dnat(), element{key: pad(proto, f.Host.Addr().AsSlice(), port(f.Host)), data: to}}
+	if f.Host.Addr().IsUnspecified() {
+		dnat = placed{t, fam.dnatAny(), element{key: pad(proto, port(f.Host)), data: to}}
+	}
+	all := []placed{dnat, {t, fam.mapped(), element{key: pad(proto, port(f.Host), to)}}}
+	if claim {
+		all = append(all, placed{claims().table, claimsSet, element{key: f.claim()}})
+	}
+	for i := range all {
+		all[i].comment = mark
+	}
+	return all
+}
+
+// claims reports whether forwards of f's family take their port for the whole host.
+func (p PortMap) claims(f Forward) bool {
+	if f.Host.Addr().Is4() {
+		return len(p.Conditions[0]) == 0
+	}
+	return len(p.Conditions[1]) == 0
+}
+
+// ensure maps ports for o, and no others.
+func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
+	if _, err := portLayout(o.Network, p, nil); err != nil {
+		return err
+	}
+	exact, fresh := false, false // whether to read the elements first, and to make the set of claims
+	return retry(ctx, func() error {
+		generation, requests, err := m.settle(o.Network, p)
+		if err != nil {
+			return err
+		}
+		if fresh || len(requests) > 0 {
+			rs, err := claims().build(nil)
+			if err != nil {
+				return err
+			}
+			requests = append(rs, requests...)
+		}
+		if exact {
+			rs, err := m.clear(o, p)
+			if err != nil {
+				return err
+			}
+			requests = append(requests, rs...)
+		}
+		err = m.conn.batch(generation, append(requests, addForwards(o, p)...))
+		exact = exact || errors.Is(err, unix.EEXIST)
+		fresh = fresh || errors.Is(err, unix.ENOENT)
+		return changedIfGone(err)
+	})
+}
+
+// settle returns the requests that put the rules of a network in order.
+func (m nftPortMap) settle(network string, p PortMap) (uint32, []request, error) {
+	return m.conn.settle(portsTable(network), func(seen []ruleSeen) layout {
+		l, err := portLayout(network, p, sourceSubnets(seen, p.Subnets))
+		if err != nil {
+			panic("conditions were understood before: " + err.Error())
+		}
+		return l
+	})
+}
+
+// sourceSubnets returns the subnets that the rules seen masquerade, and more.
+func sourceSubnets(seen []ruleSeen, more []netip.Prefix) []netip.Prefix {
+	return ownSubnets(seen, more, false)
+}
+
+// addForwards returns the requests that add the forwards of p.
+func addForwards(o Owner, p PortMap) []request {
+	mark := o.Mark()
+	var all []placed
+	var names [][]byte
+	for _, f := range p.Forwards {
+		all = append(all, f.elements(o.Network, mark, p.claims(f))...)
+		names = append(names, f.marshal())
+	}
+	requests := eachSet(all, table.addElements)
+	return append(requests, portsTable(o.Network).addElements(forwardsSet, index(mark, names...))...)
+}
+
+// eachSet calls f for each set with its elements.
+func eachSet(all []placed, f func(t table, set string, elements []element) []request) []request {
+	var requests []request
+	for len(all) > 0 {
+		first := all[0]
+		var same []element
+		var others []placed
+		for _, p := range all {
+			if p.table == first.table && p.set == first.set {
+				same = append(same, p.element)
+			} else {
+				others = append(others, p)
+			}
+		}
+		requests = append(requests, f(first.table, first.set, same)...)
+		all = others
+	}
+	return requests
+}
+
+// clear returns the requests that remove what o has. The error is a ConflictError if
+// somebody else has what p wants.
+func (m nftPortMap) clear(o Owner, p PortMap) ([]request, error) {
+	mark := o.Mark()
+	for _, f := range p.Forwards {
+		for _, e := range f.elements(o.Network, mark, p.claims(f)) {
+			there, err := m.conn.element(e.table, e.set, e.key)
+			switch {
+			case errors.Is(err, unix.ENOENT) || err == nil && there.comment == mark:
+			case err != nil:
+				return nil, err
+			default:
+				return nil, newConflict(f, there.comment)
+			}
+		}
+	}
+	requests, _, err := m.remove(o)
+	return requests, err
+}
+
+// remove returns the requests that remove what o has, and what that is.
+func (m nftPortMap) remove(o Owner) ([]request, []Forward, error) {
+	t, mark := portsTable(o.Network), o.Mark()
+	entries, err := m.conn.entries(t, forwardsSet, mark)
+	if err != nil || len(entries) == 0 {
+		return nil, nil, err
+	}
+	var gone []placed
+	var forwards []Forward
+	for _, entry := range entries {
+		f, ok := parseForward(entry.data)
+		if !ok {
+			continue
+		}
+		forwards = append(forwards, f)
+		for _, e := range f.elements(o.Network, mark, true) {
+			there, err := m.conn.element(e.table, e.set, e.key)
+			if err == nil && there.comment == mark {
+				gone = append(gone, e)
+			} else if err != nil && !errors.Is(err, unix.ENOENT) {
+				return nil, nil, err
+			}
+		}
+	}
+	requests := eachSet(gone, table.delElements)
+	return append(requests, t.delElements(forwardsSet, entries)...), forwards, nil
+}
+
+// check compares what is there with what ensure makes.
+func (m nftPortMap) check(ctx context.Context, o Owner, p PortMap) error {
+	return retry(ctx, func() error {
+		t, mark := portsTable(o.Network), o.Mark()
+		seen, err := m.conn.rules(t, "")
+		if err != nil {
+			return err
+		}
+		l, err := portLayout(o.Network, p, sourceSubnets(seen, p.Subnets))
+		if err != nil {
+			return err
+		}
+		var errs []error
+		if !l.intact(seen) {
+			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
+		}
+		for _, f := range p.Forwards {
+			for _, want := range f.elements(o.Network, mark, p.claims(f)) {
+				got, err := m.conn.element(want.table, want.set, want.key)
+				if err != nil && !errors.Is(err, unix.ENOENT) {
+					return err
+				}
+				if got.comment != mark || !bytes.Equal(got.data, want.data) {
+					errs = append(errs, fmt.Errorf("map %s: not in set %s: %w", f, want.set, errDiffers))
+				}
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// list returns the ports mapped for a network.
+func (m nftPortMap) list(ctx context.Context, network string) ([]Mapped, error) {
+	var all []Mapped
+	err := retry(ctx, func() error {
+		all = nil
+		entries, err := m.conn.elements(portsTable(network), forwardsSet)
+		if errors.Is(err, unix.ENOENT) {
+			return nil
+		}
+		for _, e := range entries {
+			if f, ok := parseForward(e.data); ok {
+				o, _ := ParseMark(e.comment)
+				all = append(all, Mapped{Forward: f, Owner: o})
+			}
+		}
+		return err
+	})
+	return all, err
+}
+
+// collect removes what belongs to a network and has not one of the marks.
+func (m nftPortMap) collect(network string, marks map[string]bool) ([]request, error) {
+	requests, err := m.conn.removeOthers(portsTable(network), portSets(), marks)
+	if err != nil {
+		return nil, err
+	}
+	all, err := m.conn.elements(claims().table, claimsSet)
+	if errors.Is(err, unix.ENOENT) {
+		return requests, nil
+	}
+	inNetwork := marksOfNetwork(network)
+	gone := slices.DeleteFunc(all, func(e element) bool { return marks[e.comment] || !inNetwork(e.comment) })
+	return append(requests, claims().table.delElements(claimsSet, gone)...), err
+}
+
+// marksOfNetwork tells the marks of the owners in a network.
+func marksOfNetwork(network string) func(mark string) bool {
+	short := shorten(network)
+	return func(mark string) bool {
+		o, ok := ParseMark(mark)
+		return ok && (o.Network == network || o.Network == short)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -294,23 +293,8 @@ func parseName(name string) (netip.Addr, bool) {
 // mostRecord is the size of a record in bytes beyond which it is nobody's.
 const mostRecord = 4 << 10
 
-// readRecord returns the content of a file. What is no file has some content that
-// nobody can read.
-func readRecord(path string) ([]byte, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > mostRecord {
-		return []byte{0x7f}, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(f)
-	return data, errors.Join(err, f.Close())
-}
+// noRecord is the content of what is no file, or no small one. Nobody can read it.
+const noRecord = "\x7f"
 
 // recordSeparator is between the container ID and the interface name.
 //

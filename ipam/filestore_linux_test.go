@@ -442,8 +442,9 @@ func TestFileStore_crash(t *testing.T) {
 			for at := 1; ; at++ {
 				s, dir := fileStore(t)
 				root := filepath.Dir(dir)
+				a := ipam.Allocator{Store: s, Sets: sets(t, childSets...)}
 				if tt.before != "" {
-					runChild(t, root, tt.before, 0)
+					playHere(t, a, tt.before)
 				}
 				_, exit := runChild(t, root, tt.do, at)
 				wantWhole(t, at, dir)
@@ -454,7 +455,7 @@ func TestFileStore_crash(t *testing.T) {
 						t.Errorf("death at step %d: %s has %d addresses, want 2", at, id, owned(t, s, id))
 					}
 				}
-				runChild(t, root, tt.do, 0)
+				playHere(t, a, tt.do)
 				for _, id := range strings.Fields(tt.old + " " + tt.new) {
 					want := 0
 					if strings.Contains(" "+tt.new+" ", " "+id+" ") {
@@ -464,7 +465,7 @@ func TestFileStore_crash(t *testing.T) {
 						t.Errorf("death at step %d, and again: %s has %d addresses, want %d", at, id, got, want)
 					}
 				}
-				runChild(t, root, "gc", 0)
+				playHere(t, a, "gc")
 				wantConsistent(t, s, dir)
 				if left := contents(t, s); len(left) != 0 {
 					t.Errorf("death at step %d, and GC: %v is left", at, left)

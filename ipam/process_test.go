@@ -98,22 +98,33 @@ func playStore(dir, do, die string) error {
 	if err != nil {
 		return err
 	}
-	a := ipam.Allocator{Store: store, Sets: rangeSets}
+	return playAll(ipam.Allocator{Store: store, Sets: rangeSets}, do, os.Stdout)
+}
+
+// playHere does in the test what a child does.
+func playHere(t *testing.T, a ipam.Allocator, do string) {
+	t.Helper()
+	if err := playAll(a, do, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func playAll(a ipam.Allocator, do string, stdout io.Writer) error {
 	for _, one := range strings.Split(do, ",") {
-		if err := playOne(a, strings.Fields(one)); err != nil {
+		if err := playOne(a, strings.Fields(one), stdout); err != nil {
 			return fmt.Errorf("%s: %w", one, err)
 		}
 	}
 	return nil
 }
 
-func playOne(a ipam.Allocator, words []string) error {
+func playOne(a ipam.Allocator, words []string, stdout io.Writer) error {
 	ctx := context.Background()
 	switch words[0] {
 	case "add":
 		got, err := a.Allocate(ctx, owner(words[1]))
 		for _, ip := range got.IPs {
-			fmt.Println(ip.Address.Addr())
+			fmt.Fprintln(stdout, ip.Address.Addr())
 		}
 		return err
 	case "del":
@@ -127,7 +138,7 @@ func playOne(a ipam.Allocator, words []string) error {
 	case "many":
 		n, err := strconv.Atoi(words[2])
 		for i := 0; i < n && err == nil; i++ {
-			err = playOne(a, []string{"add", words[1] + "-" + strconv.Itoa(i)})
+			err = playOne(a, []string{"add", words[1] + "-" + strconv.Itoa(i)}, stdout)
 		}
 		return err
 	}

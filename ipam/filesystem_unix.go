@@ -78,12 +78,7 @@ func flock(ctx context.Context, f *os.File) error {
 }
 
 func flockOnce(f *os.File, how int) error {
-	for {
-		err := syscall.Flock(int(f.Fd()), how)
-		if !errors.Is(err, syscall.EINTR) {
-			return err
-		}
-	}
+	return retry(func() error { return syscall.Flock(int(f.Fd()), how) })
 }
 
 func isFile(f *os.File, path string) bool {
@@ -99,4 +94,57 @@ func isFile(f *os.File, path string) bool {
 func writable(dir string) error {
 	const write, search = 2, 1 // W_OK, X_OK; POSIX, unistd.h
 	return syscall.Access(dir, write|search)
+}
+
+// readRecord returns the content of a file in few system calls, since a look at
+// all records is thousands of these. A device or a pipe is not waited for.
+func readRecord(path string) ([]byte, error) {
+	var fd int
+	err := retry(func() (err error) {
+		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+		return err
+	})
+	switch {
+	case errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO):
+		return []byte(noRecord), nil
+	case err != nil:
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	data, err := readFD(fd)
+	if err = errors.Join(err, syscall.Close(fd)); err != nil {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return data, nil
+}
+
+func readFD(fd int) ([]byte, error) {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	if st.Mode&syscall.S_IFMT != syscall.S_IFREG || st.Size > mostRecord {
+		return []byte(noRecord), nil
+	}
+	data := make([]byte, st.Size)
+	n := 0
+	for n < len(data) {
+		var m int
+		err := retry(func() (err error) {
+			m, err = syscall.Read(fd, data[n:])
+			return err
+		})
+		if err != nil || m <= 0 {
+			return data[:n], err
+		}
+		n += m
+	}
+	return data, nil
+}
+
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
 }

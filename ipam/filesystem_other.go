@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -18,4 +19,12 @@ func lock(_ context.Context, path string, _ time.Duration) (unlock func(), err e
 
 func writable(dir string) error {
 	return fmt.Errorf("directory %s: %w", dir, errors.ErrUnsupported)
+}
+
+func readRecord(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > mostRecord) {
+		return []byte(noRecord), nil
+	}
+	return os.ReadFile(path)
 }

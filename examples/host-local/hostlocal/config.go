@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostlocal
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/cnikit/cnikit/ipam"
+	"github.com/cnikit/cnikit/types"
+)
+
+// Config is what host-local reads from its configuration.
+type Config struct {
+	IPAM struct {
+		// Subnet, RangeStart, RangeEnd and Gateway are one range, written the old way.
+		// It comes before Ranges.
+		Subnet     netip.Prefix `json:"subnet"`
+		RangeStart netip.Addr   `json:"rangeStart"`
+		RangeEnd   netip.Addr   `json:"rangeEnd"`
+		Gateway    netip.Addr   `json:"gateway"`
+		// Ranges are pools of ranges: a container gets one address from each pool.
+		Ranges [][]types.IPRange `json:"ranges"`
+		// Routes are the routes of the result, copied as they are.
+		Routes json.RawMessage `json:"routes"`
+		// DataDir is where the reservations are kept. Empty: ipam.DefaultDir.
+		DataDir string `json:"dataDir"`
+		// ResolvConf is the path of a file like /etc/resolv.conf for the name resolution
+		// of the result. Empty: none.
+		ResolvConf string `json:"resolvConf"`
+	} `json:"ipam"`
+	RuntimeConfig struct {
+		// IPRanges are pools that come before all others.
+		IPRanges types.IPRanges `json:"ipRanges"`
+		// IPs are addresses that the container wants.
+		IPs []types.IPRequest `json:"ips"`
+	} `json:"runtimeConfig"`
+	Args args `json:"args"`
+
+	// sets and routes are what Validate made of the pools and of the routes.
+	sets   []ipam.RangeSet
+	routes []types.Route
+}
+
+// args is what host-local reads from args. What it does not understand is not for
+// it, of whatever type it is.
+//
+// Spec: CNI conventions, "args"; checklist ARG-015, ARG-017, CONF-033.
+type args struct {
+	// IPs are addresses that the container wants: args.cni.ips.
+	IPs []types.IPRequest
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (a *args) UnmarshalJSON(data []byte) error {
+	var areas struct{ CNI json.RawMessage }
+	var cni struct{ IPs json.RawMessage }
+	if json.Unmarshal(data, &areas) != nil || json.Unmarshal(areas.CNI, &cni) != nil || cni.IPs == nil {
+		return nil
+	}
+	return json.Unmarshal(cni.IPs, &a.IPs)
+}
+
+// Validate checks the ranges and the routes.
+func (c *Config) Validate() (err error) {
+	pools := slices.Clone([][]types.IPRange(c.RuntimeConfig.IPRanges))
+	if c.IPAM.Subnet.IsValid() {
+		pools = append(pools, []types.IPRange{{
+			Subnet:     c.IPAM.Subnet,
+			RangeStart: c.IPAM.RangeStart,
+			RangeEnd:   c.IPAM.RangeEnd,
+			Gateway:    c.IPAM.Gateway,
+		}})
+	}
+	pools = append(pools, c.IPAM.Ranges...)
+	if len(pools) == 0 {
+		return types.NewError(types.ErrInvalidNetworkConfig, "ipam: has no ranges; want ranges or subnet", nil)
+	}
+	if c.sets, err = ipam.NewRangeSets(pools); err != nil {
+		return err
+	}
+	c.routes, err = decodeRoutes(c.IPAM.Routes)
+	return err
+}
+
+// decodeRoutes reads routes with all that they hold, known or not.
+func decodeRoutes(raw json.RawMessage) ([]types.Route, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	doc, err := json.Marshal(map[string]json.RawMessage{"routes": raw})
+	if err != nil {
+		return nil, err
+	}
+	result, err := types.DecodeResult(doc, types.Newest)
+	if err != nil {
+		return nil, err
+	}
+	return result.Routes, nil
+}
+
+// supports checks that results of a version can hold an address from each set:
+// before 0.3.0 they have room for one of each family.
+//
+// Spec: checklist DLG-031.
+func (c *Config) supports(v types.Version) error {
+	if v >= types.V030 {
+		return nil
+	}
+	var families [2]int
+	for _, set := range c.sets {
+		family := 1
+		if set.Is4() {
+			family = 0
+		}
+		if families[family]++; families[family] > 1 {
+			return types.Errorf(types.ErrInvalidNetworkConfig,
+				"ipam: several range sets of one family need CNI version %s; the request is of %s", types.V030, v)
+		}
+	}
+	return nil
+}
+
+// requests returns the addresses that the container wants, from the highest of the
+// sources that has any.
+//
+// Spec: checklist ARG-012 to ARG-014, CAP-014.
+func (c *Config) requests(a types.Args) ([]netip.Addr, error) {
+	var arg struct{ IP types.IPRequest }
+	if err := a.Decode(&arg); err != nil {
+		return nil, err
+	}
+	for _, source := range [][]types.IPRequest{c.RuntimeConfig.IPs, c.Args.IPs, {arg.IP}} {
+		var addrs []netip.Addr
+		for _, request := range source {
+			if !request.IsZero() {
+				addrs = append(addrs, request.Addr)
+			}
+		}
+		if len(addrs) > 0 {
+			return addrs, nil
+		}
+	}
+	return nil, nil
+}
+
+// dns returns the name resolution of the result.
+func (c *Config) dns() (types.DNS, error) {
+	if c.IPAM.ResolvConf == "" {
+		return types.DNS{}, nil
+	}
+	data, err := os.ReadFile(c.IPAM.ResolvConf)
+	if err != nil {
+		return types.DNS{}, err
+	}
+	return parseResolvConf(data), nil
+}

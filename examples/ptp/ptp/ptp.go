@@ -174,8 +174,12 @@ func addresses(ips []types.IP) []netip.Prefix {
 // single is the prefix of one address.
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// configure gives both ends their addresses and routes.
+// configure gives both ends their addresses and routes. The host's end is set up
+// last: from then on packets flow.
 func (e *ends) configure(ctx context.Context, veth *netutil.Veth, result *types.Result) error {
+	if err := e.configureSandbox(ctx, veth.Peer, result); err != nil {
+		return err
+	}
 	is4, is6 := false, false
 	for _, ip := range result.IPs {
 		is4, is6 = is4 || ip.Gateway.Is4(), is6 || ip.Gateway.Is6()
@@ -194,7 +198,7 @@ func (e *ends) configure(ctx context.Context, veth *netutil.Veth, result *types.
 			return err
 		}
 	}
-	return e.configureSandbox(ctx, veth.Peer, result)
+	return nil
 }
 
 // hostRoute is the route from the host to the container. It takes the place of one

@@ -422,13 +422,12 @@ func withoutShadowed(data json.RawMessage, t reflect.Type) json.RawMessage {
 	if len(parts) == 0 {
 		return data
 	}
-	slices.SortFunc(parts, func(a, b json.RawMessage) int { return cap(b) - cap(a) }) // in document order
 	return replace(data, parts...)
 }
 
 // shadowed returns the values of members whose key differs in case only from
 // that of another member which is spelled exactly as the field of t, but not
-// what is inside such a value.
+// what is inside such a value. They are in document order.
 func shadowed(n node, t reflect.Type) []json.RawMessage {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -471,53 +470,73 @@ func replace(data json.RawMessage, parts ...json.RawMessage) json.RawMessage {
 
 // hasTwins reports whether any object of a valid document may hold a key twice,
 // in whatever case. It is the cheap question before the dear one, asked of every
-// request.
+// request, so it says yes where it is not worth the work to know.
 func hasTwins(data json.RawMessage) bool {
-	var keys [64]uint64
-	twins, _ := findTwins(data, keys[:0])
+	twins, _ := findTwins(data)
 	return twins
 }
 
 // findTwins looks at the value at the start of b and returns what follows it.
-// The keys of the objects that b is inside of are kept as hashes in seen.
-func findTwins(b json.RawMessage, seen []uint64) (bool, json.RawMessage) {
-	if b[0] != '{' && b[0] != '[' {
-		_, rest := cutValue(b)
-		return false, rest
-	}
-	closing := b[0] + 2 // "}" and "]" follow their openings by two in ASCII
-	own := len(seen)
-	rest := skipSpace(b[1:])
-	for rest[0] != closing {
-		if closing == '}' {
-			key, after := cutValue(rest)
-			if slices.ContainsFunc(key, func(c byte) bool { return c == '\\' || c >= 0x80 }) {
-				return true, nil // perhaps: these have more spellings than a hash can tell
+func findTwins(b json.RawMessage) (bool, json.RawMessage) {
+	switch b[0] {
+	case '[':
+		rest := skipSpace(b[1:])
+		for rest[0] != ']' {
+			twins, after := findTwins(rest)
+			if twins {
+				return true, nil
 			}
-			seen = append(seen, foldedHash(key))
-			rest = skipSpace(skipSpace(after)[1:])
+			rest = skipComma(after)
 		}
-		twins, after := findTwins(rest, seen)
+		return false, rest[1:]
+	case '{':
+		return findTwinKeys(b)
+	}
+	_, rest := cutValue(b)
+	return false, rest
+}
+
+func findTwinKeys(b json.RawMessage) (bool, json.RawMessage) {
+	var seen [64]uint64 // hashes; an object with more keys is rare
+	n := 0
+	rest := skipSpace(b[1:])
+	for ; rest[0] != '}'; n++ {
+		key, after := cutValue(rest)
+		hash, ok := foldedHash(key)
+		if !ok || n == len(seen) || slices.Contains(seen[:n], hash) {
+			return true, nil
+		}
+		seen[n] = hash
+		twins, after := findTwins(skipSpace(skipSpace(after)[1:])) // the colon
 		if twins {
 			return true, nil
 		}
-		if rest = skipSpace(after); rest[0] == ',' {
-			rest = skipSpace(rest[1:])
-		}
+		rest = skipComma(after)
 	}
-	keys := seen[own:]
-	slices.Sort(keys)
-	return len(slices.Compact(keys)) < len(seen)-own, rest[1:]
+	return false, rest[1:]
 }
 
-// foldedHash is the FNV-1a hash of a key with its letters in lower case.
-func foldedHash(key json.RawMessage) uint64 {
-	h := uint64(14695981039346656037)
+// skipComma skips what is between two members or elements.
+func skipComma(b json.RawMessage) json.RawMessage {
+	if b = skipSpace(b); b[0] == ',' {
+		b = skipSpace(b[1:])
+	}
+	return b
+}
+
+// foldedHash is the FNV-1a hash of a key with its letters in lower case. It is
+// not ok for a key that can be spelled in more ways than this knows: with escapes,
+// or beyond ASCII.
+func foldedHash(key json.RawMessage) (hash uint64, ok bool) {
+	hash = 14695981039346656037
 	for _, c := range key {
-		if 'A' <= c && c <= 'Z' {
+		switch {
+		case c == '\\' || c >= 0x80:
+			return 0, false
+		case 'A' <= c && c <= 'Z':
 			c += 'a' - 'A'
 		}
-		h = (h ^ uint64(c)) * 1099511628211
+		hash = (hash ^ uint64(c)) * 1099511628211
 	}
-	return h
+	return hash, true
 }

@@ -131,9 +131,7 @@ func (n node) walk(visit func(quoted, value json.RawMessage)) error {
 		quoted, after := cutValue(rest)
 		value, after := cutValue(skipSpace(skipSpace(after)[1:])) // the colon
 		visit(quoted, value)
-		if rest = skipSpace(after); rest[0] == ',' {
-			rest = skipSpace(rest[1:])
-		}
+		rest = skipComma(after)
 	}
 	return nil
 }
@@ -158,9 +156,7 @@ func (n node) each(visit func(i int, value node) error) error {
 		if err := visit(i, node{raw: value}); err != nil {
 			return under(position(i), err)
 		}
-		if rest = skipSpace(after); rest[0] == ',' {
-			rest = skipSpace(rest[1:])
-		}
+		rest = skipComma(after)
 	}
 	return nil
 }

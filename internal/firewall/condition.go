@@ -138,7 +138,7 @@ func (c condition) split() [][]condition {
 	for _, n := range c.names {
 		each = append(each, condition{field: c.field, names: []string{n}, negate: c.negate})
 	}
-	if c.negate {
+	if c.negate { // also without any value: nothing has to differ
 		return [][]condition{each}
 	}
 	var split [][]condition

@@ -134,7 +134,7 @@ func TestPortMap_guard(t *testing.T) {
 		from := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 2)}
 		var err error
 		c.ns.Do(t, func() {
-			d := net.Dialer{Timeout: patience / 4, LocalAddr: from}
+			d := net.Dialer{Timeout: patience, LocalAddr: from}
 			var conn net.Conn
 			if conn, err = d.DialContext(t.Context(), "tcp", "127.0.0.1:9"); err == nil {
 				err = conn.Close()

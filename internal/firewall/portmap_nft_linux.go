@@ -107,7 +107,7 @@ func portLayout(network string, p PortMap, sources []netip.Prefix) (layout, erro
 			set{name: f.dnat(), key: []uint32{typeProto, f.typ, typeService}, data: to},
 			set{name: f.dnatAny(), key: []uint32{typeProto, typeService}, data: to},
 			set{name: f.mapped(), key: []uint32{typeProto, typeService, f.typ, typeService}})
-		entries, err := entryRules(f, p.Conditions[i])
+		entries, err := f.entryRules(p.Conditions[i], p.SNAT)
 		if err != nil {
 			return layout{}, err
 		}
@@ -139,8 +139,21 @@ func guardRule() rule {
 	return rule{chain: "guard", comment: "loopback addresses from outside", exprs: append(es, verdict(expr.VerdictDrop, ""))}
 }
 
+// unreachable returns the addresses of the host from which no way leads to a
+// container, whose ports are left alone: the kernel routes no answer to ::1, and to
+// 127.0.0.0/8 only with route_localnet and masquerading.
+func (f family) unreachable(snat bool) []netip.Prefix {
+	switch {
+	case f.proto == unix.NFPROTO_IPV6:
+		return []netip.Prefix{netip.PrefixFrom(netip.IPv6Loopback(), 128)}
+	case !snat:
+		return []netip.Prefix{loopback4()}
+	}
+	return nil
+}
+
 // entryRules lead packets for the host that fulfil the conditions to the map.
-func entryRules(f family, words []string) ([]rule, error) {
+func (f family) entryRules(words []string, snat bool) ([]rule, error) {
 	conditions, err := parseConditions(words, f.proto == unix.NFPROTO_IPV4)
 	if err != nil {
 		return nil, err
@@ -148,6 +161,10 @@ func entryRules(f family, words []string) ([]rule, error) {
 	name := "host ports, IPv" + f.name
 	if len(words) > 0 {
 		name += ", if " + strings.Join(words, " ")
+	}
+	conditions = append(conditions, condition{field: "daddr", values: f.unreachable(snat), negate: true})
+	if !snat {
+		name += ", not loopback"
 	}
 	if len(name) > maxMark {
 		name = name[:maxMark/2] + shorten(name)
@@ -234,9 +251,6 @@ func (f family) sourceRules(p PortMap, sources []netip.Prefix) []rule {
 	var rules []rule
 	if f.proto == unix.NFPROTO_IPV4 {
 		rules = append(rules, rule{chain: "postrouting", comment: "loopback", exprs: f.masquerade(f.inPrefix(f.source, loopback4()))})
-	} else {
-		one := netip.PrefixFrom(netip.IPv6Loopback(), 128)
-		rules = append(rules, rule{chain: "postrouting", comment: "loopback, IPv6", exprs: f.masquerade(f.inPrefix(f.source, one))})
 	}
 	for _, s := range sources {
 		if f.has(s.Addr()) {

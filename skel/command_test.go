@@ -360,9 +360,9 @@ func TestPlugin_Run_Versions(t *testing.T) {
 		for _, version := range []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "1.2.0", "99.0.0"} {
 			var r recorder
 			p := r.plugin()
-			p.Versions = []types.Version{types.V010, types.V031, types.V040, types.V110}
+			p.Versions = []types.Version{types.V010, types.V031, types.V040, types.V100, types.V110}
 			got := run(t, p, stdinFor(command, version), environ(command))
-			listed := slices.Contains([]string{"0.1.0", "0.3.1", "0.4.0", "1.1.0"}, version)
+			listed := slices.Contains([]string{"0.1.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}, version)
 			if listed && version >= since[command] {
 				if got.exit != 0 {
 					t.Errorf("%s in %s: %s", command, version, got.stdout)

@@ -146,23 +146,28 @@ func (e Env) parameters(cmd command, log *slog.Logger) (types.Call, error) {
 		Local:   e.Local,
 	}
 	var missing, wrong []string
-	read := func(key string, need need, check func(string) error) string {
-		value := e.getenv(key)
-		switch {
-		case need == unused:
-			return ""
-		case value == "" && need == required:
-			missing = append(missing, key)
-		case value != "":
-			if err := check(value); err != nil {
-				wrong = append(wrong, key+": "+err.Error())
-			}
+	for _, v := range [...]struct {
+		key   string
+		need  need
+		check func(string) error
+		value *string
+	}{
+		{envContainerID, cmd.containerID, types.ValidateContainerID, &call.ContainerID},
+		{envNetns, cmd.netns, validateNetns, &call.Netns},
+		{envIfName, cmd.ifName, validateIfName, &call.IfName},
+	} {
+		if v.need == unused {
+			continue
 		}
-		return value
+		*v.value = e.getenv(v.key)
+		if *v.value == "" {
+			if v.need == required {
+				missing = append(missing, v.key)
+			}
+		} else if err := v.check(*v.value); err != nil {
+			wrong = append(wrong, v.key+": "+err.Error())
+		}
 	}
-	call.ContainerID = read(envContainerID, cmd.containerID, types.ValidateContainerID)
-	call.Netns = read(envNetns, cmd.netns, validateNetns)
-	call.IfName = read(envIfName, cmd.ifName, validateIfName)
 	if len(missing) > 0 {
 		wrong = append([]string{strings.Join(missing, ", ") + ": required and missing"}, wrong...)
 	}

@@ -56,16 +56,16 @@ func (q *request) closeLog() {
 // environment are never logged: they may hold secrets.
 func (q *request) logAttrs() []slog.Attr {
 	attrs := make([]slog.Attr, 0, 6)
-	for _, a := range [...]slog.Attr{
-		slog.String("plugin", q.program.name),
-		slog.String("command", string(q.call.Command)),
-		slog.String("network", q.network()),
-		slog.String("container", q.call.ContainerID),
-		slog.String("interface", q.call.IfName),
-		slog.String("trace", q.traceID),
+	for _, a := range [...][2]string{
+		{"plugin", q.program.name},
+		{"command", string(q.call.Command)},
+		{"network", q.network()},
+		{"container", q.call.ContainerID},
+		{"interface", q.call.IfName},
+		{"trace", q.traceID},
 	} {
-		if a.Value.String() != "" {
-			attrs = append(attrs, a)
+		if a[1] != "" {
+			attrs = append(attrs, slog.String(a[0], a[1]))
 		}
 	}
 	return attrs
@@ -95,7 +95,7 @@ type contextHandler struct {
 	changes []func(slog.Handler) slog.Handler
 }
 
-func (h contextHandler) handler(ctx context.Context) slog.Handler {
+func (h *contextHandler) handler(ctx context.Context) slog.Handler {
 	base, ok := ctx.Value(loggerKey{}).(slog.Handler)
 	if !ok {
 		base = h.fallback
@@ -106,23 +106,23 @@ func (h contextHandler) handler(ctx context.Context) slog.Handler {
 	return base
 }
 
-func (h contextHandler) with(change func(slog.Handler) slog.Handler) contextHandler {
+func (h *contextHandler) with(change func(slog.Handler) slog.Handler) *contextHandler {
 	changes := append(h.changes[:len(h.changes):len(h.changes)], change)
-	return contextHandler{h.fallback, changes}
+	return &contextHandler{h.fallback, changes}
 }
 
-func (h contextHandler) Enabled(ctx context.Context, level slog.Level) bool {
+func (h *contextHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.handler(ctx).Enabled(ctx, level)
 }
 
-func (h contextHandler) Handle(ctx context.Context, record slog.Record) error {
+func (h *contextHandler) Handle(ctx context.Context, record slog.Record) error {
 	return h.handler(ctx).Handle(ctx, record)
 }
 
-func (h contextHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (h *contextHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h.with(func(b slog.Handler) slog.Handler { return b.WithAttrs(attrs) })
 }
 
-func (h contextHandler) WithGroup(name string) slog.Handler {
+func (h *contextHandler) WithGroup(name string) slog.Handler {
 	return h.with(func(b slog.Handler) slog.Handler { return b.WithGroup(name) })
 }

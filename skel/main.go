@@ -35,7 +35,7 @@ func Main(plugins ...Runner) {
 	ctx := context.Background()
 	if env.getenv(envCommand) != string(types.CommandVersion) {
 		// VERSION neither logs nor has anything to undo, and runtimes ask it often.
-		slog.SetDefault(slog.New(contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
+		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
 		ctx = untilSignal(ctx)
 	}
 	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))
@@ -67,7 +67,7 @@ func runOneOf(ctx context.Context, env Env, argv0 string, plugins []Runner) (exi
 
 // choose returns the plugin to run. If it had to read standard input for that, the
 // Env it returns has the same input once more.
-func choose(ctx context.Context, env Env, argv0 string, plugins []Runner) (program, Env) {
+func choose(ctx context.Context, env Env, argv0 string, plugins []Runner) (*program, Env) {
 	if p := find(plugins, baseName(argv0)); p != nil {
 		return p.program(), env
 	}
@@ -94,11 +94,11 @@ func choose(ctx context.Context, env Env, argv0 string, plugins []Runner) (progr
 
 // noPlugin returns a program that reports all that a plugin would, and then that
 // there is none of that type.
-func noPlugin(name, kind string, plugins []Runner) program {
-	return program{
+func noPlugin(name, kind string, plugins []Runner) *program {
+	return &program{
 		name:     name,
 		versions: types.Versions(),
-		has:      func(types.Command) bool { return true },
+		lacks:    func(types.Command) bool { return false },
 		prepare: func(command, *request) (job, error) {
 			return job{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("type: %q is no plugin of this executable, which has %s", kind, names(plugins)), nil)
 		},

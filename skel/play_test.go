@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +41,7 @@ func parts() map[string]add {
 		"play-wait":   wait,
 		"play-chatty": chatty,
 		"play-undo":   undo,
+		"play-slog":   logByContext,
 	}
 }
 
@@ -99,6 +101,15 @@ func wait(ctx context.Context, r *skel.Request[conf]) (*types.Result, error) {
 	fmt.Fprintln(os.Stderr, "BEGUN")
 	<-ctx.Done()
 	return nil, context.Cause(ctx)
+}
+
+// logByContext logs by the functions of slog, with and without a context.
+func logByContext(ctx context.Context, _ *skel.Request[conf]) (*types.Result, error) {
+	slog.InfoContext(ctx, "one")
+	slog.Default().With("a", 1).WithGroup("g").With("b", 2).WarnContext(ctx, "two", "c", 3)
+	slog.DebugContext(ctx, "low")
+	slog.Info("three")
+	return sample(), nil
 }
 
 // chatty logs more than a pipe holds.

@@ -124,7 +124,7 @@ func NothingToDo[T any](context.Context, *Request[T]) error { return nil }
 type Runner interface {
 	// Run executes one command; see [Plugin.Run].
 	Run(ctx context.Context, env Env) (exit int)
-	program() program
+	program() *program
 }
 
 // Run executes the command that env asks for, writes one document to its Stdout
@@ -140,33 +140,33 @@ func (p Plugin[T]) Run(ctx context.Context, env Env) (exit int) {
 }
 
 // program returns the plugin without its type parameter.
-func (p Plugin[T]) program() program {
+func (p Plugin[T]) program() *program {
 	versions := p.Versions
 	if len(versions) == 0 {
 		versions = types.Versions()
 	}
-	return program{
+	return &program{
 		name:       p.Name,
 		about:      p.About,
 		versions:   versions,
 		chained:    p.Chained,
 		needsNetns: p.NeedsNetns,
 		timeout:    p.Timeout,
-		has:        p.has,
+		lacks:      p.lacks,
 		prepare:    p.prepare,
 		strict:     p.Strict,
 	}
 }
 
-// has reports whether the plugin has a handler for a command.
-func (p Plugin[T]) has(name types.Command) bool {
+// lacks reports whether the plugin has no handler for a command.
+func (p *Plugin[T]) lacks(name types.Command) bool {
 	if name == types.CommandAdd {
-		return p.Add != nil
+		return p.Add == nil
 	}
-	return p.handler(name) != nil
+	return p.handler(name) == nil
 }
 
-func (p Plugin[T]) handler(name types.Command) func(context.Context, *Request[T]) error {
+func (p *Plugin[T]) handler(name types.Command) func(context.Context, *Request[T]) error {
 	switch name {
 	case types.CommandDel:
 		return p.Del
@@ -181,7 +181,7 @@ func (p Plugin[T]) handler(name types.Command) func(context.Context, *Request[T]
 }
 
 // prepare decodes the plugin's own configuration and returns what is left to do.
-func (p Plugin[T]) prepare(cmd command, q *request) (job, error) {
+func (p *Plugin[T]) prepare(cmd command, q *request) (job, error) {
 	conf := new(T)
 	if err := q.decode(cmd, conf); err != nil {
 		return job{}, err

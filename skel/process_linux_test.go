@@ -90,6 +90,22 @@ func TestMain_Process(t *testing.T) {
 	})
 }
 
+// In a process, what is logged in the context of a request says which one it was.
+func TestMain_Slog(t *testing.T) {
+	t.Parallel()
+	got := execute(t, process(t, "play-slog", request("1.1.0"), environ("ADD")))
+	got.result(t)
+	const who = " plugin=play-slog command=ADD network=net1 container=c1 interface=eth0"
+	for _, want := range []string{" msg=one" + who + "\n", " msg=two" + who + " a=1 g.b=2 g.c=3\n", " msg=three\n"} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("log = %s, want %q in it", got.stderr, want)
+		}
+	}
+	if strings.Contains(got.stderr, "low") {
+		t.Errorf("log = %s, want nothing of level debug", got.stderr)
+	}
+}
+
 // A result larger than a pipe reaches a slow reader whole.
 func TestMain_BigResult(t *testing.T) {
 	t.Parallel()

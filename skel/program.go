@@ -23,7 +23,9 @@ type program struct {
 	strict              bool
 	timeout             time.Duration
 
-	has     func(types.Command) bool
+	// lacks reports whether there is no handler for a command.
+	lacks func(types.Command) bool
+	// prepare decodes the plugin's own configuration.
 	prepare func(command, *request) (job, error)
 }
 
@@ -51,13 +53,13 @@ type request struct {
 	logFile *os.File
 }
 
-func (p program) run(ctx context.Context, env Env) (exit int) {
+func (p *program) run(ctx context.Context, env Env) (exit int) {
 	if p.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("%s did not finish within %s: %w", p.name, p.timeout, types.ErrTryAgainLater))
 		defer cancel()
 	}
-	q := &request{program: &p, env: env, times: env.times.orDefault(), traceID: env.traceID(), undo: &undoStack{}}
+	q := &request{program: p, env: env, times: env.times.orDefault(), traceID: env.traceID(), undo: &undoStack{}}
 	defer q.closeLog()
 	var document []byte
 	err := guarded(func() (err error) {
@@ -156,7 +158,7 @@ func (q *request) answer(ctx context.Context) ([]byte, error) {
 func (p *program) complete() error {
 	var lacking []string
 	for _, cmd := range commands() {
-		if p.supportsSince(cmd.since) && !p.has(cmd.name) {
+		if p.supportsSince(cmd.since) && p.lacks(cmd.name) {
 			lacking = append(lacking, string(cmd.name))
 		}
 	}

@@ -425,14 +425,47 @@ func FuzzPluginConfig(f *testing.F) {
 				}
 			}
 		}
-		var generic map[string]json.RawMessage
-		if json.Unmarshal(c.Raw, &generic) != nil {
-			t.Errorf("Raw = %q, which is not an object", c.Raw)
-		}
+		checkAgainstStandard(t, c)
 		if string(data) != before {
 			t.Error("reading changed the input")
 		}
 	})
+}
+
+// checkAgainstStandard compares what our reader found with what encoding/json
+// finds under the exact keys.
+func checkAgainstStandard(t *testing.T, c *types.PluginConfig) {
+	t.Helper()
+	members := standardMembers(t, c.Raw)
+	var name string
+	if raw, ok := members["name"]; ok && string(raw) != "null" {
+		if err := json.Unmarshal(raw, &name); err != nil || name != c.Name {
+			t.Errorf("Name = %q, encoding/json has %s", c.Name, raw)
+		}
+	}
+	raw, ok := members["runtimeConfig"]
+	if !ok || string(raw) == "null" {
+		return
+	}
+	values := standardMembers(t, raw)
+	for key, value := range values {
+		if got, ok := c.RuntimeConfig[key]; ok != (string(value) != "null") || ok && string(got) != string(value) {
+			t.Errorf("RuntimeConfig[%q] = %s, encoding/json has %s", key, got, value)
+		}
+	}
+	for key := range c.RuntimeConfig {
+		if _, ok := values[key]; !ok {
+			t.Errorf("RuntimeConfig[%q] is not in %s", key, raw)
+		}
+	}
+}
+
+func standardMembers(t *testing.T, raw json.RawMessage) (members map[string]json.RawMessage) {
+	t.Helper()
+	if err := json.Unmarshal(raw, &members); err != nil {
+		t.Fatalf("%q is not an object: %v", raw, err)
+	}
+	return members
 }
 
 // wantCoded checks that an error is one clean error object.
@@ -516,6 +549,17 @@ func FuzzParseNetwork(f *testing.F) {
 		}
 		if types.ValidateNetworkName(n.Name) != nil || !n.CNIVersion.Known() || len(n.Plugins) == 0 {
 			t.Fatalf("ParseNetwork = %+v", n)
+		}
+		if raw, ok := standardMembers(t, n.Raw)["plugins"]; ok {
+			var plugins []json.RawMessage
+			if err := json.Unmarshal(raw, &plugins); err != nil || len(plugins) != len(n.Plugins) {
+				t.Fatalf("%d plugins, encoding/json has %s, %v", len(n.Plugins), raw, err)
+			}
+			for i, p := range n.Plugins {
+				if string(p.Raw) != string(plugins[i]) {
+					t.Fatalf("Plugins[%d].Raw = %s, encoding/json has %s", i, p.Raw, plugins[i])
+				}
+			}
 		}
 		for i, p := range n.Plugins {
 			if types.ValidatePluginType(p.Type) != nil {

@@ -178,6 +178,7 @@ const maxMsg = 200
 // of more than about 200 bytes is cut, and then stands whole in the details.
 func (e *Error) Encode() []byte {
 	msg, details := e.text()
+	msg = strings.ToValidUTF8(msg, "\uFFFD") // which can make it longer
 	if short := shorten(msg); short != msg {
 		details = strings.TrimSuffix(msg+"\n"+details, "\n")
 		msg = short

@@ -130,8 +130,8 @@ func TestError_Encode(t *testing.T) {
 		{"empty first line", types.Error{Code: 7, Msg: "\na"}, map[string]any{"cniVersion": "1.1.0", "code": "7", "msg": "invalid network configuration", "details": "\na"}},
 		{"long", types.Error{Code: 7, Msg: long}, map[string]any{"cniVersion": "1.1.0", "code": "7", "msg": strings.Repeat("é", 98) + "…", "details": long}},
 		{"200 bytes", types.Error{Code: 7, Msg: strings.Repeat("é", 100)}, map[string]any{"cniVersion": "1.1.0", "code": "7", "msg": strings.Repeat("é", 100)}},
-		{"not UTF-8", types.Error{Code: 7, Msg: "a\xff\xc3", Details: "\x80"}, map[string]any{"cniVersion": "1.1.0", "code": "7", "msg": "a\ufffd\ufffd", "details": "\ufffd"}},
-		{"long and not UTF-8", types.Error{Code: 7, Msg: strings.Repeat("\x80", 300)}, map[string]any{"cniVersion": "1.1.0", "code": "7", "msg": "…", "details": strings.Repeat("\ufffd", 300)}},
+		{"not UTF-8", types.Error{Code: 7, Msg: "a\xff\xc3", Details: "\x80"}, map[string]any{"cniVersion": "1.1.0", "code": "7", "msg": "a\ufffd", "details": "\ufffd"}},
+		{"not UTF-8 and too long by it", types.Error{Code: 7, Msg: strings.Repeat("\x80a", 60)}, map[string]any{"cniVersion": "1.1.0", "code": "7", "msg": strings.Repeat("\ufffda", 49) + "…", "details": strings.Repeat("\ufffda", 60)}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

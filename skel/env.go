@@ -23,8 +23,9 @@ import (
 type Env struct {
 	// Environ is the environment as "key=value". Of equal keys the last counts.
 	Environ []string
-	// Stdin is read to its end. Nil: standard input is closed, which is an error for
-	// every command but VERSION.
+	// Stdin is read to its end, and for VERSION to the end of its first document. Nil:
+	// standard input is closed, which is an error for every command but VERSION. A Read
+	// that does not return, for VERSION or when the context ended, is left alone.
 	Stdin io.Reader
 	// Stdout takes one JSON document, or nothing. Nil: standard output is closed.
 	Stdout io.Writer

@@ -25,7 +25,15 @@ func process(t testing.TB, part, stdin string, env []string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &exec.Cmd{Path: exe, Args: []string{"/opt/cni/bin/" + part}, Env: env, Dir: "/", Stdin: strings.NewReader(stdin)}
+	return &exec.Cmd{
+		Path:  exe,
+		Args:  []string{"/opt/cni/bin/" + part},
+		Env:   env,
+		Dir:   "/",
+		Stdin: strings.NewReader(stdin),
+		// A child that keeps standard output open is a failure and not a test that hangs.
+		WaitDelay: 10 * time.Second,
+	}
 }
 
 // execute runs a process to its end.

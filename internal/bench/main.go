@@ -98,7 +98,7 @@ func newContender(dir string) (*contender, error) {
 
 func run(ctx context.Context, dirs []string, n, parallel int, only string) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "scenario\tfolder\tADD ms\t×\tCHECK ms\t×\tDEL ms\t×\tADD MiB\tADDs/s\t×\t")
+	fmt.Fprintln(w, "scenario\tfolder\tADD ms\t×\tCHECK ms\t×\tDEL ms\t×\tADDs/s\t×\t")
 	for _, s := range scenarios() {
 		if !strings.Contains(s.name, only) {
 			continue
@@ -108,7 +108,7 @@ func run(ctx context.Context, dirs []string, n, parallel int, only string) error
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		for _, r := range rows {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%.1f\t%.0f\t%.2f\t\n", s.name, r.dir, r.times(rows[0]), float64(r.rss)/(1<<20), r.rate, r.rate/rows[0].rate)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%.2f\t\n", s.name, r.dir, r.times(rows[0]), r.rate, r.rate/rows[0].rate)
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -121,7 +121,6 @@ func run(ctx context.Context, dirs []string, n, parallel int, only string) error
 type row struct {
 	dir    string
 	median map[types.Command]time.Duration
-	rss    int64
 	rate   float64
 }
 
@@ -215,9 +214,6 @@ func (c *contender) row() row {
 	r := row{dir: c.dir, median: map[types.Command]time.Duration{}}
 	for _, e := range c.runtime.Executions() {
 		times[e.Command] = append(times[e.Command], e.Duration)
-		if e.Command == types.CommandAdd {
-			r.rss = max(r.rss, e.MaxRSS)
-		}
 	}
 	for command, all := range times {
 		slices.Sort(all)

@@ -78,9 +78,6 @@ type Execution struct {
 	Exit           int
 	// Duration is the time from before its start to after its end.
 	Duration time.Duration
-	// MaxRSS is the most memory that its process had, in bytes. Zero: it ran
-	// in-process, or the system does not tell.
-	MaxRSS int64
 }
 
 // attachmentKey is the key of the cache. Joining the names to one string would let
@@ -381,7 +378,7 @@ func (r *Runtime) execute(ctx context.Context, e *Execution) error {
 		return err
 	}
 	err = cmd.Wait()
-	e.Exit, e.MaxRSS = cmd.ProcessState.ExitCode(), maxRSS(cmd.ProcessState)
+	e.Exit = cmd.ProcessState.ExitCode()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		return nil

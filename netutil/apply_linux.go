@@ -104,7 +104,7 @@ func resolveRoutes(index int, ips []types.IP, routes []types.Route) []Route {
 		resolved[i] = Route{
 			Dst: r.Dst.Masked(), Gateway: gw, Index: index, Table: r.Table.Value, Scope: r.Scope,
 			Priority: r.Priority, MTU: r.MTU, AdvMSS: r.AdvMSS,
-			OnLink: gw.IsValid() && !gw.IsLinkLocalUnicast() && !reachable(gw, ips),
+			OnLink: gw.IsValid() && !reachable(gw, ips),
 		}
 	}
 	return resolved
@@ -119,8 +119,12 @@ func firstGateway(ips []types.IP, is4 bool) netip.Addr {
 	return netip.Addr{}
 }
 
-// reachable reports whether gw is in the subnet of one of the addresses.
+// reachable reports whether gw is in the subnet of one of the addresses, or is
+// link-local in IPv6, where every link has that subnet.
 func reachable(gw netip.Addr, ips []types.IP) bool {
+	if gw.Is6() && gw.IsLinkLocalUnicast() {
+		return true
+	}
 	for _, ip := range ips {
 		if ip.Address.Contains(gw) {
 			return true

@@ -59,14 +59,14 @@ func (c *Conn) EnsureBridge(ctx context.Context, name string, cfg BridgeConfig) 
 
 func (c *Conn) addBridge(ctx context.Context, name string, cfg BridgeConfig) (*Link, error) {
 	s := &rtnl.LinkSpec{Name: name, Kind: "bridge", MAC: orRandom(cfg.MAC)}
-	what := "create bridge"
+	what := "create bridge " + name
 	if cfg.VLANFiltering {
 		s.Bridge = &rtnl.BridgeSpec{VLANFiltering: rtnl.On}
-		what = "create bridge with vlan filtering"
+		what += " with vlan filtering" // which may be what the kernel refuses
 	}
 	l, err := c.rt.AddLink(ctx, s)
 	if err != nil {
-		return nil, wrap(err, "%s %s", what, name)
+		return nil, wrap(err, "%s", what)
 	}
 	br := newLink(l)
 	return br, c.startBridge(ctx, br, cfg)

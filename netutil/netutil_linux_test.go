@@ -30,6 +30,8 @@ var (
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 		cmpopts.EquateEmpty(),
 	}
+
+	sortStrings = cmpopts.SortSlices(func(a, b string) bool { return a < b })
 )
 
 // space is a namespace of a test, and a conversation about it.

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil_test
+
+import (
+	"encoding/hex"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/netutil"
+	"github.com/cnikit/cnikit/types"
+)
+
+// The packets, byte by byte; the checksum was computed by another program.
+func TestAnnouncement(t *testing.T) {
+	t.Parallel()
+	link := &netutil.Link{Index: 1, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
+	tests := []struct {
+		ip   netip.Addr
+		want string
+	}{
+		{ip("10.0.0.2"), `
+			0001 0800 06 04 0001
+			020000000009 0a000002
+			000000000000 0a000002`},
+		{ip("fd00::2"), `
+			60000000 0020 3a ff
+			fd000000000000000000000000000002
+			ff020000000000000000000000000001
+			88 00 5a91 20000000
+			fd000000000000000000000000000002
+			02 01 020000000009`},
+	}
+	for _, tt := range tests {
+		want := strings.Join(strings.Fields(tt.want), "")
+		if got := hex.EncodeToString(netutil.Announcement(link, tt.ip)); got != want {
+			t.Errorf("announcement of %v =\n%s, want\n%s", tt.ip, got, want)
+		}
+	}
+}
+
+// A neighbour that remembers the hardware address of a container that is gone learns the
+// new one at once.
+func TestConn_Announce(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	host, box, v := pair(t)
+	ips := []types.IP{{Address: prefix("10.0.0.2/24")}, {Address: prefix("fd00::2/64")}}
+	for _, p := range []string{"10.0.0.1/24", "fd00::1/64"} {
+		if _, err := host.EnsureAddr(ctx, v.Host.Index, prefix(p), netutil.AddrConfig{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := box.Apply(ctx, v.Peer, ips, nil, netutil.ApplyConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := host.WaitRunning(ctx, v.Host.Index); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range ips {
+		host.test.Output(t, "ip", "neigh", "replace", i.Address.Addr().String(), "lladdr", "02:00:00:00:00:99", "dev", "host0", "nud", "stale")
+	}
+	if err := box.Announce(ctx, v.Peer, ips[0].Address.Addr(), ips[1].Address.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		known := make(map[netip.Addr]string)
+		list, err := host.ListNeighs(ctx, v.Host.Index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range list {
+			known[n.IP] = n.MAC.String()
+		}
+		mac := v.Peer.MAC.String()
+		if known[ips[0].Address.Addr()] == mac && known[ips[1].Address.Addr()] == mac {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("neighbours known = %v, want both addresses at %s", known, mac)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestConn_Announce_Errors(t *testing.T) {
+	t.Parallel()
+	_, box, v := pair(t)
+	if err := box.Announce(t.Context(), v.Peer); err != nil {
+		t.Errorf("Announce of nothing = %v", err)
+	}
+	if err := box.Announce(t.Context(), v.Peer, ip("10.0.0.2")); err == nil {
+		t.Error("Announce on a link that is down = nil, want an error")
+	}
+}

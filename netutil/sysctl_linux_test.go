@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil_test
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	"github.com/cnikit/cnikit/internal/nstest"
+	"github.com/cnikit/cnikit/netutil"
+)
+
+func TestConn_SetSysctl(t *testing.T) {
+	t.Parallel()
+	s, other := newSpace(t), newSpace(t)
+	nstest.NeedSysctl(t, s.test)
+	// Names of links may hold dots.
+	s.test.Output(t, "ip", "link", "add", "eth0.100", "type", "bridge")
+	settings := []netutil.Sysctl{{"ipv4/conf/eth0.100/arp_notify", "1"}, {"ipv4/ip_unprivileged_port_start", "80"}}
+	if err := s.SetSysctl(settings...); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range settings {
+		if got, err := s.Sysctl(want.Name); err != nil || got != want.Value {
+			t.Errorf("Sysctl(%s) = %q, %v, want %q", want.Name, got, err, want.Value)
+		}
+		if got := s.sysctl(t, want.Name); got != want.Value {
+			t.Errorf("the kernel has %s = %q, want %q", want.Name, got, want.Value)
+		}
+	}
+	if got, err := other.Sysctl(settings[1].Name); err != nil || got == "80" {
+		t.Errorf("the setting of another namespace = %q, %v, want it as it was", got, err)
+	}
+	if err := s.SetSysctl(netutil.Sysctl{Name: "ipv4/conf/none/arp_notify", Value: "1"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("SetSysctl for a link that is gone = %v, want %v", err, fs.ErrNotExist)
+	}
+	if _, err := s.Sysctl("ipv4/conf/none/arp_notify"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Sysctl for a link that is gone = %v, want %v", err, fs.ErrNotExist)
+	}
+	if err := s.SetSysctl(netutil.Sysctl{Name: "ipv4/ip_forward", Value: "many"}); err == nil {
+		t.Error("SetSysctl of nonsense = nil, want an error")
+	}
+}
+
+// Nothing but the settings of a network namespace can be reached.
+func TestConn_SetSysctl_Confined(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	for _, name := range []string{
+		"", ".", "..", "/etc/passwd", "../kernel/hostname", "ipv4/../../kernel/hostname", "ipv4//ip_forward", "ipv4/", "ipv4/x\x00y",
+	} {
+		if _, err := s.Sysctl(name); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("Sysctl(%q) = %v, want %v", name, err, fs.ErrInvalid)
+		}
+		if err := s.SetSysctl(netutil.Sysctl{Name: name, Value: "x"}); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("SetSysctl(%q) = %v, want %v", name, err, fs.ErrInvalid)
+		}
+	}
+}
+
+// Links that learned their routes from routers go on when forwarding is switched on;
+// those that did not still do not.
+func TestConn_SetForwarding(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	nstest.NeedSysctl(t, s.test)
+	ra := map[string]string{"listens": "1", "deaf": "0", "stubborn": "2"}
+	for name, value := range ra {
+		s.bridge(t, name, netutil.BridgeConfig{})
+		if err := s.SetSysctl(netutil.Sysctl{Name: "ipv6/conf/" + name + "/accept_ra", Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(ipv4, ipv6 string, ra map[string]string) {
+		t.Helper()
+		want := map[string]string{"ipv4/ip_forward": ipv4, "ipv6/conf/all/forwarding": ipv6}
+		for name, value := range ra {
+			want["ipv6/conf/"+name+"/accept_ra"] = value
+		}
+		for name, value := range want {
+			if got := s.sysctl(t, name); got != value {
+				t.Errorf("%s = %s, want %s", name, got, value)
+			}
+		}
+	}
+	set := func(ipv4, ipv6 bool) {
+		t.Helper()
+		if err := s.SetForwarding(ipv4, ipv6); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("0", "0", ra)
+	set(true, false)
+	check("1", "0", ra)
+	set(false, true)
+	after := map[string]string{"listens": "2", "deaf": "0", "stubborn": "2"}
+	check("1", "1", after)
+	// It is on already: what an administrator sets afterwards stays.
+	if err := s.SetSysctl(netutil.Sysctl{Name: "ipv6/conf/listens/accept_ra", Value: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	set(true, true)
+	after["listens"] = "1"
+	check("1", "1", after)
+}

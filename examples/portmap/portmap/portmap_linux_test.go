@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package portmap_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/examples/portmap/portmap"
+	"github.com/cnikit/cnikit/internal/nstest"
+	"github.com/cnikit/cnikit/skel"
+)
+
+// TestMain lets the test binary play the plugin.
+func TestMain(m *testing.M) {
+	if os.Getenv("CNI_COMMAND") != "" {
+		skel.Main(portmap.Plugin())
+		return
+	}
+	nstest.Main(m)
+}
+
+// host is a host with a container behind a cable, and the outside behind another.
+type host struct {
+	ns, container, outside *nstest.NS
+	env                    []string // of the plugin, beyond the test's
+}
+
+func newHost(t *testing.T) host {
+	t.Helper()
+	h := host{ns: nstest.New(t), container: nstest.New(t), outside: nstest.New(t)}
+	nstest.NeedSysctl(t, h.ns)
+	script := func(n *nstest.NS, commands string) {
+		t.Helper()
+		cmd := exec.Command("ip", "-batch", "-")
+		cmd.Stdin = strings.NewReader(commands)
+		if cmd.Err != nil {
+			nstest.Lacks(t, "program ip", cmd.Err)
+		}
+		if err := n.Run(cmd); err != nil {
+			t.Fatalf("ip: %v", err)
+		}
+	}
+	script(h.ns, fmt.Sprintf(`link set lo up
+link add out0 type veth peer name eth0 netns /proc/%d/fd/%d
+link add con0 type veth peer name eth0 netns /proc/%d/fd/%d
+addr add 192.0.2.1/24 dev out0
+addr add 10.1.2.1/24 dev con0
+link set out0 up
+link set con0 up
+`, os.Getpid(), h.outside.Fd(), os.Getpid(), h.container.Fd()))
+	script(h.outside, "link set lo up\naddr add 192.0.2.2/24 dev eth0\nlink set eth0 up\n")
+	script(h.container, "link set lo up\naddr add 10.1.2.2/24 dev eth0\nlink set eth0 up\nroute add default via 10.1.2.1\n")
+	h.ns.Do(t, func() {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return h
+}
+
+// conf is a configuration with members added or, if nil, left out.
+func conf(t *testing.T, members map[string]any) []byte {
+	t.Helper()
+	all := map[string]any{
+		"cniVersion": "1.1.0", "name": "pmnet", "type": "portmap",
+		"runtimeConfig": map[string]any{"portMappings": []any{
+			map[string]any{"hostPort": 8080, "containerPort": 7, "protocol": "TCP"},
+		}},
+		"prevResult": map[string]any{
+			"cniVersion": "1.1.0",
+			"interfaces": []any{map[string]any{"name": "con0"}, map[string]any{"name": "eth0", "sandbox": "/var/run/netns/c1"}},
+			"ips":        []any{map[string]any{"address": "10.1.2.2/24", "interface": 1}},
+		},
+	}
+	for k, v := range members {
+		all[k] = v
+		if v == nil {
+			delete(all, k)
+		}
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// run runs the plugin on a host, as a runtime does.
+func (h host) run(t *testing.T, command, container string, stdin []byte) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Env = append(os.Environ(), append(h.env, "CNI_COMMAND="+command, "CNI_PATH=/nowhere")...)
+	if command != "GC" && command != "STATUS" {
+		cmd.Env = append(cmd.Env, "CNI_CONTAINERID="+container, "CNI_IFNAME=eth0", "CNI_NETNS=/var/run/netns/c1")
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
+	err := h.ns.Run(cmd)
+	t.Logf("%s: %s%s", command, stdout.Bytes(), stderr.Bytes())
+	return stdout.String(), err
+}
+
+// must is run for what has to succeed.
+func (h host) must(t *testing.T, command, container string, stdin []byte) string {
+	t.Helper()
+	out, err := h.run(t, command, container, stdin)
+	if err != nil {
+		t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	return out
+}
+
+// serve answers "hello" in the container on port 7.
+func (h host) serve(t *testing.T) {
+	t.Helper()
+	var l net.Listener
+	h.container.Do(t, func() {
+		var err error
+		if l, err = net.Listen("tcp", ":7"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, err = io.WriteString(c, "hello")
+			if err = c.Close(); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// ask reads what a port answers to a namespace.
+func ask(t *testing.T, n *nstest.NS, to string) (string, error) {
+	t.Helper()
+	var c net.Conn
+	var err error
+	n.Do(t, func() { c, err = (&net.Dialer{Timeout: 2 * time.Second}).DialContext(t.Context(), "tcp", to) })
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(c)
+	if e := c.Close(); err == nil {
+		err = e
+	}
+	return string(b), err
+}
+
+// TestPortmap is the life of a mapping: ADD, ADD, CHECK, DEL, DEL.
+func TestPortmap(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []any{nil, "nftables", "iptables"} {
+		t.Run(fmt.Sprint(backend), func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.serve(t)
+			c := conf(t, map[string]any{"backend": backend})
+			for range 2 {
+				out := h.must(t, "ADD", "c1", c)
+				if !strings.Contains(out, `"10.1.2.2/24"`) {
+					t.Errorf("ADD printed %s, want the previous result", out)
+				}
+			}
+			h.must(t, "CHECK", "c1", c)
+			for _, from := range []struct {
+				n  *nstest.NS
+				to string
+			}{{h.outside, "192.0.2.1:8080"}, {h.ns, "192.0.2.1:8080"}, {h.ns, "127.0.0.1:8080"}, {h.container, "192.0.2.1:8080"}} {
+				if got, err := ask(t, from.n, from.to); err != nil || got != "hello" {
+					t.Errorf("%s answers %q, %v, want hello", from.to, got, err)
+				}
+			}
+			// C-17: without the mappings, with nothing of what ADD had, and again.
+			bare := conf(t, map[string]any{"runtimeConfig": nil, "prevResult": nil, "backend": nil})
+			for range 2 {
+				h.must(t, "DEL", "c1", bare)
+			}
+			if got, err := ask(t, h.outside, "192.0.2.1:8080"); err == nil {
+				t.Errorf("after DEL the port answers %q", got)
+			}
+			if out, err := h.run(t, "CHECK", "c1", c); err == nil {
+				t.Errorf("CHECK after DEL succeeded: %s", out)
+			}
+		})
+	}
+}
+
+// TestPortmap_nothing asks nobody when there is nothing to map: that the backend is
+// missing is not noticed, as it is with a mapping.
+func TestPortmap_nothing(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.env = []string{"PATH=/nowhere"}
+	if out, err := h.run(t, "ADD", "c1", conf(t, map[string]any{"backend": "iptables"})); err == nil {
+		t.Fatalf("ADD without iptables printed %s, want an error", out)
+	}
+	c := conf(t, map[string]any{"runtimeConfig": nil, "backend": "iptables"})
+	before := h.ns.Output(t, "nft", "list", "ruleset")
+	if out := h.must(t, "ADD", "c1", c); !strings.Contains(out, `"10.1.2.2/24"`) {
+		t.Errorf("ADD printed %s, want the previous result", out)
+	}
+	h.must(t, "CHECK", "c1", c)
+	h.must(t, "DEL", "c1", c)
+	if after := h.ns.Output(t, "nft", "list", "ruleset"); !bytes.Equal(before, after) {
+		t.Errorf("ruleset is %s, want %s", after, before)
+	}
+}
+
+// TestPortmap_conflict names the holder; the failed ADD leaves nothing.
+func TestPortmap_conflict(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.must(t, "ADD", "c1", conf(t, nil))
+	out, err := h.run(t, "ADD", "c2", conf(t, nil))
+	if err == nil || !strings.Contains(out, "container c1") {
+		t.Errorf("ADD of the same port printed %s, %v, want an error that names c1", out, err)
+	}
+	h.must(t, "CHECK", "c1", conf(t, nil))
+}
+
+// TestPortmap_gc removes what is not valid, and keeps the rest: C-7.
+func TestPortmap_gc(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.must(t, "ADD", "c1", conf(t, nil))
+	h.must(t, "GC", "", conf(t, map[string]any{
+		"runtimeConfig": nil, "prevResult": nil,
+		"cni.dev/valid-attachments": []any{map[string]any{"containerID": "c1", "ifname": "eth0"}},
+	}))
+	h.must(t, "CHECK", "c1", conf(t, nil))
+	h.must(t, "GC", "", conf(t, map[string]any{"runtimeConfig": nil, "prevResult": nil, "cni.dev/valid-attachments": []any{}}))
+	if got := string(h.ns.Output(t, "nft", "list", "ruleset")); got != "" {
+		t.Errorf("left after GC of everything:\n%s", got)
+	}
+}
+
+// TestPortmap_invalid refuses configurations with code 7: C-45, C-47, CAP-004.
+func TestPortmap_invalid(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	mapping := func(members map[string]any) map[string]any {
+		m := map[string]any{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}
+		for k, v := range members {
+			m[k] = v
+		}
+		return map[string]any{"runtimeConfig": map[string]any{"portMappings": []any{m}}}
+	}
+	for name, members := range map[string]map[string]any{
+		"port above the range": mapping(map[string]any{"hostPort": 65536}),
+		"no port":              mapping(map[string]any{"containerPort": 0}),
+		"unknown protocol":     mapping(map[string]any{"protocol": "icmp"}),
+		"script as protocol":   mapping(map[string]any{"protocol": "tcp\nadd table ip evil"}),
+		"no address":           mapping(map[string]any{"hostIP": "somewhere"}),
+		"two kinds of marks":   {"markMasqBit": 3, "externalSetMarkChain": "KUBE-MARK-MASQ"},
+		"mark out of range":    {"markMasqBit": 32},
+		"unknown backend":      {"backend": "pf"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := h.run(t, "ADD", "c1", conf(t, members))
+			if err == nil || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"code":7`) {
+				t.Errorf("ADD printed %s, %v, want error 7", out, err)
+			}
+		})
+	}
+	if got := string(h.ns.Output(t, "nft", "list", "ruleset")); got != "" {
+		t.Errorf("a refused configuration left something:\n%s", got)
+	}
+}
+
+// TestPortmap_condition is C-44 and C-45: the conditions of a network are its own, and no text is
+// ever handed to another program as a script.
+func TestPortmap_condition(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve(t)
+	refused := conf(t, map[string]any{"conditionsV4": []string{"ip", "saddr", "!=", "192.0.2.0/24"}})
+	h.must(t, "ADD", "c1", refused)
+	if got, err := ask(t, h.outside, "192.0.2.1:8080"); err == nil {
+		t.Errorf("the condition is not kept: answer %q", got)
+	}
+	other := conf(t, map[string]any{"name": "other", "conditionsV4": []string{"ip", "saddr", "192.0.2.0/24"}})
+	h.must(t, "ADD", "c1", other)
+	if got, err := ask(t, h.outside, "192.0.2.1:8080"); err != nil || got != "hello" {
+		t.Errorf("another network's condition is not kept: %q, %v", got, err)
+	}
+	h.must(t, "DEL", "c1", other)
+	h.must(t, "CHECK", "c1", refused)
+	if got, err := ask(t, h.outside, "192.0.2.1:8080"); err == nil {
+		t.Errorf("the condition went with another network's: answer %q", got)
+	}
+	for _, words := range [][]string{{"counter", "}", "add", "table", "ip", "evil"}, {"ip", "saddr"}, {"ip6", "saddr", "::1"}} {
+		if out, err := h.run(t, "ADD", "c3", conf(t, map[string]any{"name": "third", "conditionsV4": words})); err == nil {
+			t.Errorf("condition %q: ADD printed %s, want an error", words, out)
+		}
+	}
+}
+
+// TestPortmap_status is error 50 for a machine that lacks the backend: STA.
+func TestPortmap_status(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.must(t, "STATUS", "", conf(t, map[string]any{"runtimeConfig": nil, "prevResult": nil}))
+	h.env = []string{"PATH=/nowhere"}
+	out, err := h.run(t, "STATUS", "", conf(t, map[string]any{"runtimeConfig": nil, "prevResult": nil, "backend": "iptables"}))
+	if err == nil || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"code":50`) {
+		t.Errorf("STATUS without iptables printed %s, %v, want error 50", out, err)
+	}
+}

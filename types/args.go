@@ -63,7 +63,9 @@ func parseArgBool(s string) (bool, error) {
 	return false, errors.New(quote(s) + ` is not valid; want 1, 0, true or false`)
 }
 
-// String returns the pairs in the form of CNI_ARGS, sorted by key.
+// String returns the pairs in the form of CNI_ARGS, sorted by key. A key that holds
+// "=", or a key or value that holds ";", is read as something else; none comes from
+// [ParseArgs].
 func (a Args) String() string {
 	pairs := make([]string, 0, len(a))
 	for key, value := range a {

@@ -64,6 +64,7 @@ func TestLoadNetwork(t *testing.T) {
 		{"inlined only", map[string]string{"x": list("n", inlined+`,"loadOnlyInlinedPlugins":true`), "n/a.conf": `{"type":"a"}`, "n/bad.conf": `{`}, []string{"inlined"}},
 		{"name and version of the list in the folder", map[string]string{"x": list("n", inlined+`,"cniVersions":["0.4.0"]`), "n/a.conf": `{"type":"a","name":"n","cniVersion":"0.4.0"}`,
 			"n/b.conf": `{"type":"b","cniVersion":""}`}, []string{"inlined", "a", "b"}},
+		{"single plugin", map[string]string{"x": `{"name":"n","type":"flat","loadOnlyInlinedPlugins":false}`, "n/a.conf": `{"type":"a"}`}, []string{"flat"}},
 		{"a file in the place of the folder", map[string]string{"x": list("n", inlined), "n": "x"}, []string{"inlined"}},
 	}
 	for _, tt := range tests {
@@ -82,7 +83,7 @@ func TestLoadNetwork(t *testing.T) {
 				t.Errorf("Path = %q, want %q", n.Path, path)
 			}
 			for _, p := range n.Plugins {
-				if (p.Path == path) != (p.Type == "inlined") || !strings.HasPrefix(p.Path, dir) {
+				if (p.Path == path) != slices.Contains([]string{"inlined", "flat"}, p.Type) || !strings.HasPrefix(p.Path, dir) {
 					t.Errorf("plugin %q has path %q", p.Type, p.Path)
 				}
 			}

@@ -28,8 +28,8 @@ type Network struct {
 	DisableCheck bool
 	// DisableGC: the runtime must not send GC. Since 1.1.0.
 	DisableGC bool
-	// LoadOnlyInlinedPlugins: only the plugins of the file itself count. Since
-	// 1.1.0.
+	// LoadOnlyInlinedPlugins: only the plugins of the file itself count, as in a
+	// file that holds a single plugin. Since 1.1.0.
 	LoadOnlyInlinedPlugins bool
 	// Plugins are the plugins in the order of ADD: those of the file itself, then
 	// those of the folder.
@@ -300,6 +300,7 @@ func (n *Network) wrap(doc node) error {
 		return err
 	}
 	p.Raw = without(doc, listKeys())
+	n.LoadOnlyInlinedPlugins = true // such a file never had a folder
 	n.Plugins = []NetworkPlugin{p}
 	text := "the file holds a single plugin, which is deprecated; want a list with plugins"
 	if n.CNIVersion >= V100 {

@@ -65,11 +65,11 @@ func TestParseNetwork(t *testing.T) {
 					"plugins[1].runtimeConfig: is for the runtime to write, and is left out", "plugins[1].cni.dev/x: is for the runtime to write, and is left out"}}},
 		// CONF-041, AMB-025, AMB-026, VER-013
 		{"single plugin", `{"name": "n", "type": "a", "disableCheck": true, "DisableGC": "true", "x": [1, 2]}`,
-			types.Network{Name: "n", CNIVersion: types.V010, Offered: []types.Version{types.V010}, DisableCheck: true, DisableGC: true,
+			types.Network{Name: "n", CNIVersion: types.V010, Offered: []types.Version{types.V010}, DisableCheck: true, DisableGC: true, LoadOnlyInlinedPlugins: true,
 				Plugins:  []types.NetworkPlugin{{Type: "a", Raw: []byte(`{"type":"a","x":[1, 2]}`)}},
 				Warnings: []string{"the file holds a single plugin, which is deprecated; want a list with plugins"}}},
 		{"single plugin of 1.0.0", `{"cniVersion":"1.0.0","name":"n","type":"a","prevResult":{}}`,
-			types.Network{Name: "n", CNIVersion: types.V100, Offered: []types.Version{types.V100},
+			types.Network{Name: "n", CNIVersion: types.V100, Offered: []types.Version{types.V100}, LoadOnlyInlinedPlugins: true,
 				Plugins: []types.NetworkPlugin{{Type: "a", Raw: []byte(`{"type":"a","prevResult":{}}`)}},
 				Warnings: []string{"prevResult: is for the runtime to write, and is left out",
 					"the file holds a single plugin, which version 1.0.0 does not have any more; want a list with plugins"}}},

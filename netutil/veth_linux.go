@@ -53,9 +53,10 @@ type Veth struct {
 // and reports whether it did. What a link of a container is not taken through: a
 // temporary name, another namespace, another hardware address.
 //
-// If a link with the name is there, it must be a veth with the wanted alias and the
-// wanted peer; else the error is a [MismatchError]. If the name of the peer is taken, the
-// error is [fs.ErrExist]. When it fails, nothing of what it made is left.
+// If a link with the name is there, it must be a veth with the wanted alias, or without
+// one, and the wanted peer; else the error is a [MismatchError]. What can be set is set
+// again. If the name of the peer is taken, the error is [fs.ErrExist]. When it fails,
+// nothing of what it made is left.
 //
 // The host end ignores router advertisements (accept_ra=0), from before it is up. The
 // container end stays down. Set the host end up last, with [Conn.SetUp], and a port of a

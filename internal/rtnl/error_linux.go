@@ -15,6 +15,7 @@ type Error struct {
 	err   error // the same with the kernel's explanation
 }
 
+// Error returns the words for the number, and the kernel's explanation if it gave one.
 func (e *Error) Error() string { return e.err.Error() }
 
 // Unwrap returns the errno, which knows most of the standard errors itself.

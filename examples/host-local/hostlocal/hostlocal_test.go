@@ -176,7 +176,30 @@ func (n node) wantFiles(want map[string]string) {
 
 const plain = `{"ipam":{"type":"host-local","subnet":"10.1.2.0/24","dataDir":"<DIR>"}}`
 
-// DLG-012, DLG-014, RES-041: the result in each version.
+// The configuration that the README shows works.
+func TestAdd_example(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../testdata/10-pods.conflist")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct{ Plugins []struct{ IPAM map[string]any } }
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	ipam := list.Plugins[0].IPAM
+	ipam["dataDir"] = "<DIR>"
+	delete(ipam, "resolvConf") // that of this machine may be anything
+	config, err := json.Marshal(map[string]any{"ipam": ipam})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newNode(t).want(request{command: "ADD", id: "c1", config: strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(config))},
+		`{"cniVersion":"1.1.0","ips":[{"address":"10.22.1.20/16","gateway":"10.22.0.1"},{"address":"2001:db8:22::2/64","gateway":"2001:db8:22::1"}],`+
+			`"routes":[{"dst":"0.0.0.0/0"},{"dst":"::/0"}]}`)
+}
+
+// DLG-012, DLG-014, DLG-017, DLG-027, RES-041: the result in each version.
 func TestAdd_versions(t *testing.T) {
 	t.Parallel()
 	const config = `{"ipam":{"type":"host-local","dataDir":"<DIR>",
@@ -333,7 +356,7 @@ func TestAdd_oldVersions(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	config := `{"ipam":{"type":"host-local","dataDir":"<DIR>","ranges":[[{"subnet":"10.1.2.0/24"}],[{"subnet":"2001:db8::/64"}],[{"subnet":"10.1.3.0/24"}]]}}`
-	for _, version := range []string{"0.1.0", "0.2.0"} {
+	for _, version := range []string{"0.1.0", "0.2.0"} { // RES-040, AMB-076
 		n.wantError(request{command: "ADD", id: "c1", version: version, config: config}, 7, "0.3.0")
 	}
 	n.wantFiles(map[string]string{})
@@ -387,7 +410,7 @@ func TestAdd_again(t *testing.T) {
 	}
 }
 
-// C-28: DEL needs dataDir, name, container and interface, and nothing else.
+// C-28, DEL-009, DEL-010, LIFE-017: DEL needs dataDir, name, container and interface, and nothing else.
 func TestDel_C28(t *testing.T) {
 	t.Parallel()
 	for name, r := range map[string]request{

@@ -205,8 +205,8 @@ func free(ctx context.Context, r Reader, position int, set RangeSet) func(yield 
 			if n++; n == probes+1 {
 				taken, err = r.Taken()
 			}
-			if err == nil && n%(1<<12) == 0 {
-				err = ctx.Err()
+			if err == nil && n%(1<<12) == 0 && ctx.Err() != nil {
+				err = types.NewError(types.ErrTryAgainLater, "looking for a free address in "+set.String(), context.Cause(ctx))
 			}
 			if err != nil {
 				yield(netip.Addr{}, err)

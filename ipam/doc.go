@@ -11,5 +11,5 @@
 // addresses there are, an [Allocator] decides which one is next and a [Store]
 // remembers who has which. [FileStore] is the directory that host-local plugins
 // keep on every node, and takes turns with them; [MemoryStore] is for tests and for
-// daemons.
+// daemons. Package storetest tests any other.
 package ipam

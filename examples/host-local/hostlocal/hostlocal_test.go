@@ -183,7 +183,9 @@ func TestAdd_example(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list struct{ Plugins []struct{ IPAM map[string]any } }
+	var list struct {
+		Plugins []struct{ IPAM map[string]any }
+	}
 	if err := json.Unmarshal(data, &list); err != nil {
 		t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func (a *attachment) plug(ctx context.Context, n *ns.NS) (err error) {
 	if !created {
 		return fmt.Errorf("interface %s: the container is attached already", a.IfName)
 	}
-	a.Undo(func(ctx context.Context) error { return a.host.DelOwned(ctx, o) })
+	a.Undo(func(ctx context.Context) error { return unplug(ctx, a.request) })
 	a.veth = veth
 	return nil
 }

@@ -1,0 +1,666 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bridge_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cnikit/cnikit/examples/bridge/bridge"
+	"github.com/cnikit/cnikit/examples/host-local/hostlocal"
+	"github.com/cnikit/cnikit/internal/plugintest"
+	"github.com/cnikit/cnikit/skel/skeltest"
+	"github.com/cnikit/cnikit/types"
+)
+
+func TestMain(m *testing.M) { plugintest.Main(m, bridge.Plugin(), hostlocal.Plugin()) }
+
+func newNode(t testing.TB) *plugintest.Node {
+	t.Helper()
+	return plugintest.NewNode(t, "bridge", "host-local")
+}
+
+// config is a network with the bridge br0, further keys, and a range of addresses
+// for each subnet.
+func config(version, keys string, subnets ...string) string {
+	text := fmt.Sprintf(`{"cniVersion":%q,"name":"net","plugins":[{"type":"bridge","bridge":"br0"%s`, version, keys)
+	var sets []string
+	for _, s := range subnets {
+		sets = append(sets, `[{"subnet":"`+s+`"}]`)
+	}
+	if len(sets) > 0 {
+		text += `,"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[` + strings.Join(sets, ",") + `]}`
+	}
+	return text + `}]}`
+}
+
+const subnet4, subnet6 = "10.1.2.0/24", "fd00:1::/64"
+
+// ADD-001, ADD-002, ADD-004, ADD-010, ADD-011, ADD-019, ADD-023, RES-010, RES-012,
+// RES-016, DLG-016, DLG-018, CHK-001, DEL-001, DEL-002, DEL-003, C-36.
+func TestLifecycle(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", `,"isGateway":true,"isDefaultGateway":true`, subnet4, subnet6))
+	c := n.Container(t, "c1")
+	result := n.Add(t, network, c)
+
+	eth0 := plugintest.FindLink(t, c.NS, "eth0")
+	port := plugintest.FindLink(t, n.Host, result.Interfaces[1].Name)
+	br := plugintest.FindLink(t, n.Host, "br0")
+	want := []types.Interface{
+		{Name: "br0", MAC: br.MAC},
+		{Name: port.Name, MAC: port.MAC, MTU: 1500},
+		{Name: "eth0", MAC: eth0.MAC, MTU: 1500, Sandbox: c.Path()},
+	}
+	if diff := cmp.Diff(want, result.Interfaces); diff != "" {
+		t.Errorf("interfaces (-kernel +result):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"10.1.2.2/24", "fd00:1::2/64"}, eth0.Addresses()); diff != "" {
+		t.Errorf("addresses of eth0 (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"10.1.2.1/24", "fd00:1::1/64"}, br.Addresses()); diff != "" {
+		t.Errorf("addresses of br0 (-want +got):\n%s", diff)
+	}
+	for _, ip := range result.IPs {
+		if ip.Interface != types.Some(2) {
+			t.Errorf("address %s refers to %v, want the container's interface", ip.Address, ip.Interface)
+		}
+	}
+	routes := []string{"default via 10.1.2.1 dev eth0", "10.1.2.0/24 dev eth0 proto kernel scope link src 10.1.2.2"}
+	if got := plugintest.Routes(t, c.NS); !slices.Equal(got[:2], routes) || !slices.ContainsFunc(got, func(r string) bool { return strings.HasPrefix(r, "default via fd00:1::1 dev eth0") }) {
+		t.Errorf("routes = %q", got)
+	}
+	if port.Master != "br0" || port.State != "UP" || eth0.State != "UP" || port.TxQLen != 1000 {
+		t.Errorf("host end %+v and container end %+v, want a port of br0, both up, a queue of 1000", port, eth0)
+	}
+	for _, a := range eth0.Addrs {
+		if a.Tentative && a.Scope != "link" {
+			t.Errorf("address %s is tentative when ADD returns", a.Local)
+		}
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK after ADD: %v", err)
+	}
+	for range 2 {
+		if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+			t.Errorf("DEL: %v", err)
+		}
+	}
+	left := plugintest.Links(t, n.Host)
+	if len(left) != 1 || left[0].Name != "br0" || len(plugintest.Links(t, c.NS)) != 0 || len(n.Reservations(t, "net")) != 0 {
+		t.Errorf("after DEL: host %+v, container %+v, reservations %q; want br0 and nothing else", left, plugintest.Links(t, c.NS), n.Reservations(t, "net"))
+	}
+}
+
+// Every version: RES-003, RES-004, RES-005, RES-006, RES-007, VER-012.
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	for _, v := range types.Versions() {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			n, ctx := newNode(t), t.Context()
+			network := n.Network(t, config(v.String(), `,"isGateway":true`, subnet4))
+			c := n.Container(t, "c1")
+			n.Add(t, network, c)
+			var document map[string]any
+			executed := n.Runtime.Executions()
+			if err := json.Unmarshal(executed[len(executed)-1].Stdout, &document); err != nil {
+				t.Fatal(err)
+			}
+			keys := []string{"cniVersion", "interfaces", "ips"}
+			if v < types.V030 {
+				keys = []string{"cniVersion", "ip4"}
+			}
+			for _, key := range keys {
+				if _, ok := document[key]; !ok || len(document) != len(keys) {
+					t.Errorf("result = %v, want the members %q", document, keys)
+				}
+			}
+			if v >= types.V040 {
+				if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+					t.Errorf("CHECK: %v", err)
+				}
+			}
+			if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+				t.Errorf("DEL: %v", err)
+			}
+		})
+	}
+}
+
+// RES-039, C-26: a network without addresses works, CHECK included. RES-040,
+// CONV-012, C-16: except in versions that cannot say so, which change nothing.
+func TestLayer2(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", ""))
+	c := n.Container(t, "c1")
+	if result := n.Add(t, network, c); len(result.IPs) != 0 {
+		t.Errorf("ips = %v, want none", result.IPs)
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	before := n.State(t, c)
+	old := n.Network(t, config("0.2.0", ""))
+	if _, err := n.Runtime.Add(ctx, old, c.Attachment); !errors.Is(err, types.ErrInvalidNetworkConfig) {
+		t.Errorf("ADD without addresses in 0.2.0 = %v, want code 7", err)
+	}
+	if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
+		t.Errorf("the refused ADD left (-before +after):\n%s", diff)
+	}
+}
+
+// ADD-009, DLG-010, C-1, C-8: an ADD that fails at any step leaves nothing, and the
+// next one succeeds.
+func TestFailedAdd(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, keys, script string }{
+		{"ipam fails", "", `[ $CNI_COMMAND = ADD ] && { echo '{"code":111,"msg":"no"}'; exit 1; }`},
+		{"no addresses", "", `[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0"}'`},
+		{"route without way", "", `[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24"}],"routes":[{"dst":"10.9.0.0/16","gw":"10.1.2.7","scope":254}]}'`},
+		{"gateway in the way", `,"isGateway":true`, `[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0","ips":[{"address":"10.5.0.2/24","gateway":"10.5.0.9"}]}'`},
+		{"bad answer", "", `echo garbage`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n, ctx := newNode(t), t.Context()
+			n.Script(t, "fake", "cat >/dev/null; echo $CNI_COMMAND >>"+n.DataDir+"/log\n"+tt.script+"\nexit 0\n")
+			// The bridge is there for other containers, with an address of theirs.
+			other := n.Container(t, "other")
+			n.Add(t, n.Network(t, config("1.1.0", `,"isGateway":true`, "10.5.0.0/16")), other)
+			c := n.Container(t, "c1")
+			log := filepath.Join(n.DataDir, "log")
+			if err := os.WriteFile(log, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := n.State(t, c, other)
+			request := `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0"` + tt.keys + `,"ipam":{"type":"fake"}}`
+			if out, exit := n.Exec(t, "bridge", types.CommandAdd, c, request); exit == 0 {
+				t.Fatalf("ADD succeeded: %s", out)
+			}
+			if diff := cmp.Diff(before, n.State(t, c, other)); diff != "" {
+				t.Errorf("left behind (-before +after):\n%s", diff)
+			}
+			if got, err := os.ReadFile(log); err != nil || string(got) != "ADD\nDEL\n" {
+				t.Errorf("the IPAM plugin saw %q, %v, want ADD and then DEL", got, err)
+			}
+			n.Add(t, n.Network(t, config("1.1.0", `,"isGateway":true`, "10.5.0.0/16")), c)
+			if err := n.Runtime.Check(ctx, n.Network(t, config("1.1.0", `,"isGateway":true`, "10.5.0.0/16")), other.Attachment); err != nil {
+				t.Errorf("CHECK of the other container: %v", err)
+			}
+		})
+	}
+}
+
+// ADD-003: an interface of that name stays untouched. ADD-007, DLG-033: a second
+// ADD fails and leaves the first attachment working.
+func TestAddTwice(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", `,"isGateway":true`, subnet4))
+	c := n.Container(t, "c1")
+	n.Add(t, network, c)
+	before := n.State(t, c)
+	request := fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net",%s`, config("1.1.0", `,"isGateway":true`, subnet4)[len(`{"cniVersion":"1.1.0","name":"net","plugins":[{`):])
+	if out, exit := n.Exec(t, "bridge", types.CommandAdd, c, strings.TrimSuffix(request, "]}")); exit == 0 {
+		t.Fatalf("the second ADD succeeded: %s", out)
+	}
+	if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
+		t.Errorf("the second ADD changed (-before +after):\n%s", diff)
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK after the second ADD: %v", err)
+	}
+	foreign := n.Container(t, "c2")
+	foreign.Output(t, "ip", "link", "add", "eth0", "type", "bridge")
+	before = n.State(t, c, foreign)
+	if _, err := n.Runtime.Add(ctx, network, foreign.Attachment); err == nil {
+		t.Error("ADD over an existing eth0 succeeded")
+	}
+	if diff := cmp.Diff(before, n.State(t, c, foreign)); diff != "" {
+		t.Errorf("the refused ADD and its DEL changed (-before +after):\n%s", diff)
+	}
+}
+
+// DEL-004, DEL-005, DEL-006, DEL-007, DEL-008, DEL-009, DEL-010, DEL-011, LIFE-022,
+// C-5: DEL cleans up whatever is missing.
+func TestDel(t *testing.T) {
+	t.Parallel()
+	request := func(prev string) string {
+		return `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0","isGateway":true,"ipMasq":true` + prev +
+			`,"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[[{"subnet":"10.1.2.0/24"}]]}}`
+	}
+	for _, tt := range []struct {
+		name    string
+		prev    string
+		before  func(t *testing.T, n *plugintest.Node, c *plugintest.Container)
+		environ []string
+	}{
+		{name: "plain"},
+		{name: "interface gone", before: func(t *testing.T, n *plugintest.Node, c *plugintest.Container) {
+			c.Output(t, "ip", "link", "del", "eth0")
+		}},
+		{name: "no CNI_NETNS", environ: []string{"CNI_NETNS="}},
+		{name: "namespace gone", environ: []string{"CNI_NETNS=/run/netns/gone"}},
+		{name: "path is no namespace", environ: []string{"CNI_NETNS=/etc/passwd"}},
+		{name: "path is a directory", environ: []string{"CNI_NETNS=/etc"}},
+		{name: "path is the host", environ: []string{"CNI_NETNS=/proc/self/ns/net"}},
+		{name: "prevResult null", prev: `,"prevResult":null`},
+		{name: "prevResult empty", prev: `,"prevResult":{}`},
+		{name: "prevResult of an unknown version", prev: `,"prevResult":{"cniVersion":"99.0.0"}`},
+		{name: "prevResult is a number", prev: `,"prevResult":7`},
+		{name: "changed configuration", prev: `,"mtu":"x","hairpinMode":true,"promiscMode":true`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			c, other := n.Container(t, "c1"), n.Container(t, "c2")
+			network := n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[`+request("")+`]}`)
+			n.Add(t, network, other)
+			// A link of the host that bears the name of the container's.
+			n.Host.Output(t, "ip", "link", "add", "eth0", "type", "bridge")
+			before, rules := n.State(t, other), ruleset(t, n)
+			n.Add(t, network, c)
+			if tt.before != nil {
+				tt.before(t, n, c)
+			}
+			for i := range 2 {
+				if out, exit := n.Exec(t, "bridge", types.CommandDel, c, request(tt.prev), tt.environ...); exit != 0 || out != "" {
+					t.Errorf("DEL %d = exit %d, %s", i+1, exit, out)
+				}
+			}
+			if diff := cmp.Diff(cursorless(before), cursorless(n.State(t, other))); diff != "" {
+				t.Errorf("left behind (-before +after):\n%s", diff)
+			}
+			if diff := cmp.Diff(rules, ruleset(t, n)); diff != "" {
+				t.Errorf("rules left behind (-before +after):\n%s", diff)
+			}
+			if err := n.Runtime.Check(t.Context(), network, other.Attachment); err != nil {
+				t.Errorf("CHECK of the other container: %v", err)
+			}
+		})
+	}
+}
+
+// cursorless leaves the cursor of the store out of a state.
+func cursorless(state string) string {
+	var b strings.Builder
+	for line := range strings.Lines(state) {
+		if !strings.Contains(line, "last_reserved_ip") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func ruleset(t *testing.T, n *plugintest.Node) string {
+	t.Helper()
+	return string(n.Host.Output(t, "nft", "list", "ruleset"))
+}
+
+// CHK-002, CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, CHK-021, CHK-022, C-24,
+// C-57: CHECK sees what is broken, says it, and changes nothing.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	const keys = `,"isDefaultGateway":true,"ipMasq":true,"macspoofchk":true,"hairpinMode":true`
+	for _, tt := range []struct {
+		name string
+		in   string // "host" or "container"
+		run  string
+		want string
+	}{
+		{"interface gone", "container", "ip link del eth0", "eth0"},
+		{"interface down", "container", "ip link set eth0 down", "eth0"},
+		{"address gone", "container", "ip addr del 10.1.2.2/24 dev eth0", "10.1.2.2/24"},
+		{"address with another prefix", "container", "ip addr del 10.1.2.2/24 dev eth0; ip addr add 10.1.2.2/25 dev eth0; ip route add default via 10.1.2.1", "10.1.2.2"},
+		{"route gone", "container", "ip route del default", "0.0.0.0/0"},
+		{"route by another gateway", "container", "ip route replace default via 10.1.2.9", "10.1.2.9"},
+		{"another hardware address", "container", "ip link set eth0 address 02:00:00:00:00:77; ip route replace default via 10.1.2.1", "02:00:00:00:00:77"},
+		{"no port of the bridge", "host", "ip link set $PORT nomaster", "br0"},
+		{"port down", "host", "ip link set $PORT down", "$PORT"},
+		{"hairpin off", "host", "ip link set $PORT type bridge_slave hairpin off", "hairpin"},
+		{"bridge down", "host", "ip link set br0 down", "br0"},
+		{"bridge gone", "host", "ip link del br0", "br0"},
+		{"gateway gone", "host", "ip addr del 10.1.2.1/24 dev br0", "10.1.2.1/24"},
+		{"rules flushed", "host", "nft flush ruleset", "masquerade"},
+		{"reservation gone", "host", "rm DATADIR/net/10.1.2.2", "10.1.2.2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n, ctx := newNode(t), t.Context()
+			network := n.Network(t, config("1.1.0", keys, subnet4))
+			c := n.Container(t, "c1")
+			port := n.Add(t, network, c).Interfaces[1].Name
+			fill := strings.NewReplacer("$PORT", port, "DATADIR", n.DataDir)
+			in := map[string]interface {
+				Output(testing.TB, string, ...string) []byte
+			}{"host": n.Host, "container": c.NS}[tt.in]
+			in.Output(t, "sh", "-ec", fill.Replace(tt.run))
+			before := n.State(t, c)
+			err := n.Runtime.Check(ctx, network, c.Attachment)
+			if err == nil || !strings.Contains(err.Error(), fill.Replace(tt.want)) {
+				t.Errorf("CHECK = %v, want %q in it", err, fill.Replace(tt.want))
+			}
+			if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
+				t.Errorf("CHECK changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// CHK-009, CHK-010, C-26: what others added is fine.
+func TestCheckAcceptsOthers(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", `,"isDefaultGateway":true`, subnet4))
+	c := n.Container(t, "c1")
+	n.Add(t, network, c)
+	c.Output(t, "sh", "-ec", "ip addr add 10.77.0.1/32 dev eth0; ip route add 10.88.0.0/16 via 10.1.2.9; ip link add extra type bridge")
+	// Another port with a lower address does not change that of the bridge.
+	n.Host.Output(t, "sh", "-ec", "ip link add low address 02:00:00:00:00:01 type veth peer name low2; ip link set low master br0")
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+}
+
+// CHAIN-013, CHAIN-016, CHAIN-018, RES-037: what was before stays, in its place.
+func TestChained(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	c := n.Container(t, "c1")
+	out, exit := n.Exec(t, "bridge", types.CommandAdd, c, `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0",
+		"prevResult":{"cniVersion":"1.1.0","interfaces":[{"name":"first"},{"name":"second","sandbox":"/x"}],"ips":[{"address":"192.0.2.5/24","interface":1}],
+		"routes":[{"dst":"192.0.2.128/25"}],"dns":{"domain":"example"},"x-unknown":true},
+		"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[[{"subnet":"10.1.2.0/24"}]]}}`)
+	if exit != 0 {
+		t.Fatalf("ADD: %s", out)
+	}
+	result, err := types.DecodeResult([]byte(out), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Interfaces) != 5 || result.Interfaces[0].Name != "first" || result.IPs[0].Interface != types.Some(1) ||
+		result.IPs[1].Interface != types.Some(4) || len(result.Routes) != 1 || result.DNS.Domain != "example" || result.Extra["x-unknown"] == nil {
+		t.Errorf("result = %s", out)
+	}
+}
+
+// C-3: a default route of the IPAM plugin without gateway, beside isDefaultGateway.
+// ADD-022, C-37: all fields of a route.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"bridge","bridge":"br0","isDefaultGateway":true,
+		"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[[{"subnet":"10.1.2.0/24"}]],
+		"routes":[{"dst":"0.0.0.0/0"},{"dst":"10.9.0.0/16","gw":"10.1.2.9","mtu":1400,"advmss":1300,"priority":7,"table":100},{"dst":"10.8.0.0/16","scope":253}]}}]}`)
+	c := n.Container(t, "c1")
+	n.Add(t, network, c)
+	if got, want := plugintest.Routes(t, c.NS), "default via 10.1.2.1 dev eth0"; got[0] != want {
+		t.Errorf("first route = %q, want %q", got[0], want)
+	}
+	got := strings.TrimSpace(string(c.Output(t, "ip", "route", "show", "table", "100")))
+	if want := "10.9.0.0/16 via 10.1.2.9 dev eth0 metric 7 mtu 1400 advmss 1300"; strings.Join(strings.Fields(got), " ") != want {
+		t.Errorf("route of table 100 = %q, want %q", got, want)
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK, C-22 and C-23: %v", err)
+	}
+}
+
+// C-40: several gateways of a family on one bridge. C-42: forceAddress replaces the
+// one that is in the way, and leaves those of other networks.
+func TestGateways(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	two := n.Network(t, config("1.1.0", `,"isGateway":true`, "10.1.2.0/24", "10.1.3.0/24", subnet6))
+	c := n.Container(t, "c1")
+	n.Add(t, two, c)
+	if got := plugintest.FindLink(t, n.Host, "br0").Addresses(); !slices.Equal(got, []string{"10.1.2.1/24", "10.1.3.1/24", "fd00:1::1/64"}) {
+		t.Errorf("addresses of br0 = %q", got)
+	}
+	if err := n.Runtime.Check(ctx, two, c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	wider := func(force string) string {
+		return `{"cniVersion":"1.1.0","name":"other","type":"bridge","bridge":"br0","isGateway":true` + force +
+			`,"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[[{"subnet":"10.1.2.0/25","rangeStart":"10.1.2.50","gateway":"10.1.2.5"}]]}}`
+	}
+	c2 := n.Container(t, "c2")
+	if out, exit := n.Exec(t, "bridge", types.CommandAdd, c2, wider("")); exit == 0 || !strings.Contains(out, "10.1.2.1/24") {
+		t.Errorf("ADD with a gateway in the way = exit %d, %s; want an error that names 10.1.2.1/24", exit, out)
+	}
+	if out, exit := n.Exec(t, "bridge", types.CommandAdd, c2, wider(`,"forceAddress":true`)); exit != 0 {
+		t.Errorf("ADD with forceAddress: %s", out)
+	}
+	if got := plugintest.FindLink(t, n.Host, "br0").Addresses(); !slices.Equal(got, []string{"10.1.2.5/25", "10.1.3.1/24", "fd00:1::1/64"}) {
+		t.Errorf("addresses of br0 with forceAddress = %q", got)
+	}
+}
+
+// CAP-005, ARG-013, ARG-014: the runtime's address wins over args, and that over
+// CNI_ARGS. RES-011.
+func TestMAC(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, keys, args, want string
+	}{
+		{"all three", `,"runtimeConfig":{"mac":"02:00:00:00:00:0A"},"args":{"cni":{"mac":"02:00:00:00:00:0b"}}`, "MAC=02:00:00:00:00:0c", "02:00:00:00:00:0a"},
+		{"args and CNI_ARGS", `,"args":{"cni":{"mac":"02:00:00:00:00:0b"}}`, "MAC=02:00:00:00:00:0c", "02:00:00:00:00:0b"},
+		{"CNI_ARGS", ``, "IgnoreUnknown=1;X=1;MAC=02:00:00:00:00:0c", "02:00:00:00:00:0c"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			c := n.Container(t, "c1")
+			if out, exit := n.Exec(t, "bridge", types.CommandAdd, c, `{"cniVersion":"1.1.0","name":"net","type":"bridge"`+tt.keys+`}`, "CNI_ARGS="+tt.args); exit != 0 {
+				t.Fatalf("ADD: %s", out)
+			}
+			if got := plugintest.FindLink(t, c.NS, "eth0").MAC; got != tt.want {
+				t.Errorf("address of eth0 = %s, want %s", got, tt.want)
+			}
+			plugintest.FindLink(t, n.Host, "cni0") // the name that is meant without one
+		})
+	}
+}
+
+// CONF-031, ERR-015, C-33: configurations that are refused, before any work.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	c := n.Container(t, "c1")
+	before := n.State(t, c)
+	for _, tt := range []struct{ keys, want string }{
+		{`,"hairpinMode":true,"promiscMode":true`, "promiscMode"},
+		{`,"disableContainerInterface":true,"ipam":{"type":"host-local"}`, "disableContainerInterface"},
+		{`,"ipMasqBackend":"ebpf"`, "ebpf"},
+		{`,"bridge":"a-name-that-is-too-long"`, "bridge"},
+		{`,"runtimeConfig":{"mac":"zz"}`, "runtimeConfig.mac"},
+		{`,"ipam":{"type":"../host-local"}`, "ipam.type"},
+		{`,"ipam":{"type":"missing"}`, "missing"},
+	} {
+		out, exit := n.Exec(t, "bridge", types.CommandAdd, c, `{"cniVersion":"1.1.0","name":"net","type":"bridge"`+tt.keys+`}`)
+		var document struct{ Code types.Code }
+		if err := json.Unmarshal([]byte(out), &document); err != nil || exit != 1 || document.Code != types.ErrInvalidNetworkConfig || !strings.Contains(out, tt.want) {
+			t.Errorf("ADD with %s = exit %d, %s; want code 7 and %q", tt.keys, exit, out, tt.want)
+		}
+		if tt.want == "missing" {
+			continue // the bridge was made by then, and stays
+		}
+		if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
+			t.Errorf("ADD with %s left (-before +after):\n%s", tt.keys, diff)
+		}
+	}
+}
+
+// ADD-012, PROTO-044, PROTO-045: what is no namespace of a container is refused,
+// before any work.
+func TestBadNamespace(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	c := n.Container(t, "c1")
+	before := n.State(t, c)
+	for _, path := range []string{"/run/netns/gone", "/etc/passwd", "/etc", "/proc/self/ns/net", "/proc/self/ns/mnt", "/dev/null"} {
+		out, exit := n.Exec(t, "bridge", types.CommandAdd, c, `{"cniVersion":"1.1.0","name":"net","type":"bridge"}`, "CNI_NETNS="+path)
+		if exit != 1 || !strings.Contains(out, `"code":4`) || !strings.Contains(out, "CNI_NETNS") {
+			t.Errorf("ADD with CNI_NETNS=%s = exit %d, %s; want code 4", path, exit, out)
+		}
+	}
+	if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
+		t.Errorf("left behind (-before +after):\n%s", diff)
+	}
+}
+
+// GC-002, GC-005, GC-006, GC-007, GC-011, GC-018, GC-020, GC-022, GC-024, C-7.
+func TestGC(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	text := config("1.1.0", `,"isGateway":true,"ipMasq":true,"macspoofchk":true`, subnet4)
+	network := n.Network(t, text)
+	foreign := n.Network(t, strings.ReplaceAll(strings.ReplaceAll(text, `"name":"net"`, `"name":"other"`), "10.1.2", "10.1.3"))
+	var all []*plugintest.Container
+	for _, id := range []string{"c1", "c2", "c3"} {
+		c := n.Container(t, id)
+		n.Add(t, network, c)
+		all = append(all, c)
+	}
+	neighbour := n.Container(t, "c1")
+	n.Add(t, foreign, neighbour)
+	// A runtime that knows of none leaves it to the plugins.
+	other := &skeltest.Runtime{Path: n.Runtime.Path, Start: n.Runtime.Start}
+	if _, exit := n.Exec(t, "bridge", types.CommandGC, nil, `{"cniVersion":"1.1.0","name":"net","type":"bridge"}`); exit == 0 {
+		t.Error("GC without a list succeeded")
+	}
+	for range 2 {
+		if err := other.GC(ctx, network, []types.Attachment{{ContainerID: "c1", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth1"}}); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := n.Reservations(t, "net"); !slices.Equal(got, []string{"10.1.2.2"}) {
+		t.Errorf("reservations = %q, want that of c1", got)
+	}
+	if err := n.Runtime.Check(ctx, network, all[0].Attachment); err != nil {
+		t.Errorf("CHECK of the valid container: %v", err)
+	}
+	if err := n.Runtime.Check(ctx, foreign, neighbour.Attachment); err != nil {
+		t.Errorf("CHECK of another network's container: %v", err)
+	}
+	for _, c := range all[1:] {
+		if links := plugintest.Links(t, c.NS); len(links) != 0 {
+			t.Errorf("links of a stale container = %+v", links)
+		}
+	}
+	if err := other.GC(ctx, network, []types.Attachment{}); err != nil {
+		t.Error(err)
+	}
+	if rules := ruleset(t, n); strings.Contains(rules, "10.1.2.") {
+		t.Errorf("rules of the network after a GC of everything:\n%s", rules)
+	}
+}
+
+// LIFE-005, LIFE-006, LIFE-007, DEL-024, PROTO-046: many at once, on a fresh node.
+func TestParallel(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", `,"isDefaultGateway":true,"ipMasq":true`, subnet4, subnet6))
+	const count = 16
+	containers := make([]*plugintest.Container, count)
+	for i := range containers {
+		containers[i] = n.Container(t, fmt.Sprintf("c%d", i))
+	}
+	each := func(what string, f func(context.Context, skeltest.Attachment) error) {
+		errs := make([]error, count)
+		var all sync.WaitGroup
+		for i, c := range containers {
+			all.Go(func() { errs[i] = f(ctx, c.Attachment) })
+		}
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	each("ADD", func(ctx context.Context, a skeltest.Attachment) error {
+		_, err := n.Runtime.Add(ctx, network, a)
+		return err
+	})
+	if got := n.Reservations(t, "net"); len(got) != 2*count {
+		t.Errorf("%d reservations, want %d", len(got), 2*count)
+	}
+	each("CHECK", func(ctx context.Context, a skeltest.Attachment) error { return n.Runtime.Check(ctx, network, a) })
+	each("DEL", func(ctx context.Context, a skeltest.Attachment) error { return n.Runtime.Del(ctx, network, a) })
+	if left := plugintest.Links(t, n.Host); len(left) != 1 || len(n.Reservations(t, "net")) != 0 {
+		t.Errorf("after DEL: links %+v, reservations %q", left, n.Reservations(t, "net"))
+	}
+}
+
+// DEL-025, C-55: a link that is somebody else's stays.
+func TestDelLeavesForeignLinks(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	network := n.Network(t, config("1.1.0", `,"isGateway":true`, subnet4))
+	c := n.Container(t, "c1")
+	n.Add(t, network, c)
+	c.Output(t, "sh", "-ec", "ip link del eth0; ip link add eth0 type bridge")
+	if err := n.Runtime.Del(t.Context(), network, c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	if got := plugintest.FindLink(t, c.NS, "eth0").Info.Kind; got != "bridge" {
+		t.Errorf("eth0 is a %s, want the foreign bridge", got)
+	}
+	// A cable of the container to itself, which nobody marked.
+	c.Output(t, "sh", "-ec", "ip link del eth0; ip link add eth0 type veth peer name other")
+	if err := n.Runtime.Del(t.Context(), network, c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	plugintest.FindLink(t, c.NS, "eth0")
+}
+
+// A container that the reference plugin attached: it made a veth with a random
+// name and without a mark, on the bridge.
+func TestDelOfUnmarked(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	network := n.Network(t, config("1.1.0", `,"isGateway":true`, subnet4))
+	c := n.Container(t, "c1")
+	n.Add(t, network, n.Container(t, "first"))
+	// The peer goes into the container by its process-wide descriptor.
+	n.Host.Output(t, "sh", "-ec", "ip link add veth12345678 type veth peer name eth0 && ip link set veth12345678 master br0 && ip link set eth0 netns "+c.Path())
+	if err := n.Runtime.Del(t.Context(), network, c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	if left := plugintest.Links(t, c.NS); len(left) != 0 {
+		t.Errorf("links of the container = %+v, want none", left)
+	}
+}
+
+// STA-001, STA-004, STA-005, STA-008, STA-009, STA-012.
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", `,"ipMasq":true`, "10.1.2.0/30"))
+	before := n.State(t)
+	if err := n.Runtime.Status(ctx, network); err != nil {
+		t.Errorf("STATUS of a fresh node: %v", err)
+	}
+	if diff := cmp.Diff(before, n.State(t)); diff != "" {
+		t.Errorf("STATUS changed (-before +after):\n%s", diff)
+	}
+	n.Add(t, network, n.Container(t, "c1")) // the only address
+	if err := n.Runtime.Status(ctx, network); !errors.Is(err, types.ErrPluginNotAvailable) {
+		t.Errorf("STATUS without a free address = %v, want code 50", err)
+	}
+}

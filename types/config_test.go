@@ -238,3 +238,26 @@ func TestPluginConfig_ValidAttachments(t *testing.T) {
 		wantError(t, "ValidAttachments("+members+")", err, types.ErrInvalidNetworkConfig, want)
 	}
 }
+
+// A configuration that was not parsed holds nothing, and is no reason to panic.
+func TestPluginConfig_Zero(t *testing.T) {
+	t.Parallel()
+	var c types.PluginConfig
+	if r, err := c.PrevResult(); r != nil || err != nil {
+		t.Errorf("PrevResult = %v, %v, want nil, nil", r, err)
+	}
+	if _, err := c.ValidAttachments(); err == nil {
+		t.Error("ValidAttachments = nil, want an error")
+	}
+	for name, decode := range map[string]func(any) error{"Decode": c.Decode, "DecodeStrict": c.DecodeStrict} {
+		if err := decode(&conf{}); err == nil {
+			t.Errorf("%s = nil, want an error", name)
+		}
+	}
+	if bad := c.DecodeLenient(&conf{}); len(bad) != 1 {
+		t.Errorf("DecodeLenient = %v, want one error", bad)
+	}
+	if ok, err := c.Capability("mac", new(string)); ok || err != nil {
+		t.Errorf("Capability = %v, %v, want false, nil", ok, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -141,6 +142,12 @@ func TestDecodeResult_Errors(t *testing.T) {
 		{"block without address", `{"cniVersion":"0.2.0","ip6":{"gateway":"fd00::1"}}`, types.ErrInvalidNetworkConfig, []string{"ip6.ip: is missing"}},
 		{"text in a block", `{"cniVersion":"0.2.0","ip6":{"ip":"fd00::2/64","routes":["x"]}}`, types.ErrDecodingFailure, []string{`ip6.routes[0]: "x" `}},
 		{"long value on several lines", "{\"dns\":[\n  1,\n\t2,\r\n \"" + strings.Repeat("é", 100) + `"]}`, types.ErrDecodingFailure, []string{`dns: [ 1, 2, "éé`, "…"}},
+	}
+	for pad := range 4 { // a long value is cut between characters
+		tests = append(tests, tests[0])
+		last := &tests[len(tests)-1]
+		last.name, last.in = "long value "+strconv.Itoa(pad), `{"dns":"`+strings.Repeat("x", pad)+strings.Repeat("😀", 30)+`"}`
+		last.code, last.want = types.ErrDecodingFailure, []string{`dns: "` + strings.Repeat("x", pad) + "😀", "😀… is not valid"}
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

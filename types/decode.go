@@ -472,6 +472,9 @@ func replace(data json.RawMessage, parts ...json.RawMessage) json.RawMessage {
 // in whatever case. It is the cheap question before the dear one, asked of every
 // request, so it says yes where it is not worth the work to know.
 func hasTwins(data json.RawMessage) bool {
+	if len(data) == 0 {
+		return false
+	}
 	twins, _ := findTwins(data)
 	return twins
 }

@@ -238,6 +238,8 @@ func TestPluginConfig_DecodeStrict(t *testing.T) {
 		{`,"ipam":{"type":"i","subnets":"s"}`, []string{`ipam.subnets: unknown key, with the value "s"; the nearest known key is "subnet"`}},
 		{`,"Ignored":"x"`, []string{`Ignored: unknown key`}},
 		{`,"` + strings.Repeat("k", 1000) + `":1`, []string{`kkk"…: unknown key`}},
+		{`,".a":1`, []string{`".a": unknown key`}},
+		{`,"":1`, []string{`"": unknown key`}},
 		{`,"a\nb":1`, []string{`"a\nb": unknown key`}},
 	}
 	for _, tt := range tests {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -192,6 +193,9 @@ func wantError(t *testing.T, what string, err error, code types.Code, parts ...s
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%s = %q, want %q in it", what, err, part)
 		}
+	}
+	if !utf8.ValidString(err.Error()) {
+		t.Errorf("%s = %q, which is not UTF-8", what, err)
 	}
 	again, decodeErr := types.DecodeError(e.Encode())
 	if decodeErr != nil || again.Code != code || again.Msg == "" {

@@ -35,15 +35,16 @@ type Host struct {
 	conn    *conn
 	log     *slog.Logger
 	backend string
-	hasNFT  bool // whether the kernel has nf_tables
-	ns      int  // descriptor of the network namespace, for programs
+	wanted  string // by the configuration
+	hasNFT  bool   // whether the kernel has nf_tables
+	ns      int    // descriptor of the network namespace, for programs
 	nsID    nsfs.ID
 }
 
 // Open opens the firewall of the network namespace of the calling thread. The error is
 // [errors.ErrUnsupported] if the machine lacks the backend asked for, or any.
 func Open(ctx context.Context, c Config) (*Host, error) {
-	h := &Host{log: c.Log, ns: -1}
+	h := &Host{log: c.Log, ns: -1, wanted: c.Backend}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

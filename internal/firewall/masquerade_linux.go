@@ -50,6 +50,7 @@ func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
 			func() ([]request, error) { return h.nft().remove(o) },
 			func() ([]request, error) { return h.conn.referenceMasquerade(o) }),
 		h.ipt().remove(o.Network, func(m string) bool { return m == mark }),
+		h.removeLegacy(ctx, referenceMasqueradeChains(o)...),
 	)
 }
 

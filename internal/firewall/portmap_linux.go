@@ -13,8 +13,29 @@ type portMapper interface {
 	check(ctx context.Context, o Owner, p PortMap) error
 }
 
-// portMapper returns the backend in use.
-func (h *Host) portMapper() portMapper { return h.nftPorts() }
+// portMapper returns the backend for p: the one in use or, if the configuration left
+// that open and p needs it, iptables.
+func (h *Host) portMapper(ctx context.Context, p PortMap) (portMapper, error) {
+	if h.backend == IPTables {
+		return iptPortMap{host: h}, nil
+	}
+	if why := p.needsIPTables(); why != "" && h.wanted == "" {
+		h.log.InfoContext(ctx, "firewall backend chosen", "backend", IPTables, "why", why)
+		return iptPortMap{host: h}, findIPTables()
+	}
+	return h.nftPorts(), nil
+}
+
+// needsIPTables says what of p only iptables has, if anything.
+func (p PortMap) needsIPTables() string {
+	switch {
+	case p.MarkChain != "":
+		return "externalSetMarkChain is a chain of iptables"
+	case iptablesSyntax(p.Conditions[0]) || iptablesSyntax(p.Conditions[1]):
+		return "the conditions are in the words of iptables"
+	}
+	return ""
+}
 
 // nftPorts returns port maps by nftables.
 func (h *Host) nftPorts() nftPortMap { return nftPortMap{conn: h.conn, log: h.log} }
@@ -26,7 +47,11 @@ func (h *Host) EnsurePortMap(ctx context.Context, o Owner, p PortMap) error {
 	if err != nil || len(p.Forwards) == 0 {
 		return err
 	}
-	if err := h.portMapper().ensure(ctx, o, p); err != nil {
+	m, err := h.portMapper(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := m.ensure(ctx, o, p); err != nil {
 		return err
 	}
 	h.forget(ctx, p.Forwards, false)
@@ -47,7 +72,11 @@ func (h *Host) CheckPortMap(ctx context.Context, o Owner, p PortMap) error {
 	if err != nil || len(p.Forwards) == 0 {
 		return err
 	}
-	return h.portMapper().check(ctx, o, p)
+	m, err := h.portMapper(ctx, p)
+	if err != nil {
+		return err
+	}
+	return m.check(ctx, o, p)
 }
 
 // DelPortMap removes all that maps ports to o, by either backend, and what the
@@ -56,48 +85,75 @@ func (h *Host) DelPortMap(ctx context.Context, o Owner) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
+	ports := iptPortMap{host: h}
+	chains := ports.chains(o)
+	old, err := ports.list(ctx, o.Network)
+	errs := []error{err}
 	var gone []Forward
-	err := h.removeNFT(ctx,
+	errs = append(errs, h.removeNFT(ctx,
 		func() (requests []request, err error) {
 			requests, gone, err = h.nftPorts().remove(o)
 			return requests, err
 		},
-		func() ([]request, error) { return h.conn.referencePortMap(o) })
+		func() ([]request, error) { return h.conn.chainsOfNAT(chains) },
+		func() ([]request, error) { return h.conn.referencePortMap(o) }))
+	errs = append(errs, h.removeLegacy(ctx, chains...))
+	for _, m := range old {
+		if m.Owner.Mark() == o.Mark() {
+			gone = append(gone, m.Forward)
+		}
+	}
 	h.forget(ctx, gone, true)
-	return err
+	return errors.Join(errs...)
 }
 
 // ListPortMap returns the ports mapped for a network, by either backend.
 func (h *Host) ListPortMap(ctx context.Context, network string) ([]Mapped, error) {
-	if !h.hasNFT {
-		return nil, nil
+	all, err := iptPortMap{host: h}.list(ctx, network)
+	if h.hasNFT {
+		more, e := h.nftPorts().list(ctx, network)
+		all, err = append(all, more...), errors.Join(err, e)
 	}
-	return h.nftPorts().list(ctx, network)
+	return all, err
 }
 
 // CollectPortMap removes every port map of a network that belongs to nobody in keep. If
 // nothing is left, the rules of the network go too.
 func (h *Host) CollectPortMap(ctx context.Context, network string, keep []Owner) error {
-	if !h.hasNFT {
-		return nil
-	}
 	marks := marksOf(keep)
-	before, err := h.nftPorts().list(ctx, network)
+	before, err := h.ListPortMap(ctx, network)
 	if err != nil {
 		return err
 	}
-	err = h.removeNFT(ctx, func() ([]request, error) { return h.nftPorts().collect(network, marks) })
-	if err != nil {
-		return err
-	}
+	var errs []error
 	var gone []Forward
+	removed := map[string]bool{}
 	for _, m := range before {
-		if !marks[m.Owner.Mark()] {
-			gone = append(gone, m.Forward)
+		mark := m.Owner.Mark()
+		if marks[mark] {
+			continue
+		}
+		gone = append(gone, m.Forward)
+		if !removed[mark] {
+			removed[mark] = true
+			errs = append(errs, h.removeChains(ctx, chainAndShared{ownerChain(mark), portsChain(network)}))
 		}
 	}
+	if len(removed) > 0 || len(before) == 0 {
+		errs = append(errs, iptPortMap{host: h}.removeEmpty(ctx, network))
+	}
+	if h.hasNFT {
+		errs = append(errs, h.removeNFT(ctx, func() ([]request, error) { return h.nftPorts().collect(network, marks) }),
+			h.conn.removeEmpty(ctx, portsTable(network), portSets()),
+			h.conn.removeEmpty(ctx, claims().table, []string{claimsSet}))
+	}
 	h.forget(ctx, gone, true)
+	return errors.Join(errs...)
+}
+
+// removeChains removes chains of the nat table, of whichever iptables.
+func (h *Host) removeChains(ctx context.Context, chains ...chainAndShared) error {
 	return errors.Join(
-		h.conn.removeEmpty(ctx, portsTable(network), portSets()),
-		h.conn.removeEmpty(ctx, claims().table, []string{claimsSet}))
+		h.removeNFT(ctx, func() ([]request, error) { return h.conn.chainsOfNAT(chains) }),
+		h.removeLegacy(ctx, chains...))
 }

@@ -47,19 +47,51 @@ func (c *conn) referenceSpoof(o Owner) ([]request, error) {
 // referenceMasquerade returns the requests that remove what masquerades for o: a
 // chain of the nat table, where iptables is a front end of nftables, and nftables rules.
 func (c *conn) referenceMasquerade(o Owner) ([]request, error) {
-	var requests []request
-	name := referenceChain(o)
-	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
-		// Before version 0.8.0 the rule that jumps had another address, not another target.
-		rs, err := c.leftover(table{family: family, name: "nat"}, "POSTROUTING", func(r ruleSeen) bool { return jumpsTo(r, name) }, name)
-		if err != nil {
-			return nil, err
-		}
-		requests = append(requests, rs...)
+	requests, err := c.chainsOfNAT(referenceMasqueradeChains(o))
+	if err != nil {
+		return nil, err
 	}
 	t := table{family: unix.NFPROTO_INET, name: "cni_plugins_masquerade"}
 	rs, err := c.rulesOf(t, "masq_checks", func(r ruleSeen) bool { return strings.HasPrefix(r.comment, referenceComment(o)) })
 	return append(requests, rs...), err
+}
+
+// referenceMasqueradeChains names the chain for masquerading a container. Before
+// version 0.8.0 the rule that jumps there had another match, not another target.
+func referenceMasqueradeChains(o Owner) []chainAndShared {
+	return []chainAndShared{{referenceChain(o), "POSTROUTING"}}
+}
+
+// chainsOfNAT returns the requests that remove chains of the nat tables, where iptables
+// is a front end of nftables, and the rules that lead there. A chain may be given
+// several times, with each of the shared chains that may lead there.
+func (c *conn) chainsOfNAT(chains []chainAndShared) ([]request, error) {
+	var requests []request
+	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		t := table{family: family, name: "nat"}
+		var ends []request
+		done := map[string]bool{}
+		for _, l := range chains {
+			there, err := c.hasChain(t, l.chain)
+			if err != nil {
+				return nil, err
+			}
+			if !there {
+				continue
+			}
+			rs, err := c.rulesOf(t, l.shared, func(r ruleSeen) bool { return jumpsTo(r, l.chain) })
+			if err != nil {
+				return nil, err
+			}
+			requests = append(requests, rs...)
+			if !done[l.chain] {
+				done[l.chain] = true
+				ends = append(ends, t.flushChain(l.chain), t.delChain(l.chain))
+			}
+		}
+		requests = append(requests, ends...)
+	}
+	return requests, nil
 }
 
 // rulesOf returns the requests that remove the rules of a chain which is tells.
@@ -131,20 +163,11 @@ func jumpsTo(r ruleSeen, chain string) bool {
 	return err == nil && found
 }
 
-// referencePortMap returns the requests that remove port maps of o: a chain of the nat
-// table, where iptables is a front end of nftables, and nftables rules. The latter name
-// the container only, so those for its other networks go with them.
+// referencePortMap returns the requests that remove the nftables rules for ports of o.
+// They name the container only, so those for its other networks go with them.
 func (c *conn) referencePortMap(o Owner) ([]request, error) {
 	var requests []request
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
-		nat := table{family: family, name: "nat"}
-		for _, l := range referencePortChains(o) {
-			rs, err := c.leftover(nat, l.shared, func(r ruleSeen) bool { return jumpsTo(r, l.chain) }, l.chain)
-			if err != nil {
-				return nil, err
-			}
-			requests = append(requests, rs...)
-		}
 		t := table{family: family, name: "cni_hostport"}
 		for _, chain := range []string{"hostports", "hostip_hostports"} {
 			rs, err := c.rulesOf(t, chain, func(r ruleSeen) bool { return r.comment == o.ContainerID })

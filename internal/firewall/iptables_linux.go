@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// iptRule is a rule as "iptables -S" prints it: "-A CHAIN …".
+type iptRule string
+
+// iptTable is what "iptables -t nat -S" prints.
+type iptTable struct {
+	chains []string
+	rules  []iptRule
+}
+
+// parseTable reads what "iptables -S" prints.
+func parseTable(text string) iptTable {
+	var t iptTable
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch word, rest, _ := strings.Cut(line, " "); word {
+		case "-N", "-P":
+			name, _, _ := strings.Cut(rest, " ")
+			t.chains = append(t.chains, name)
+		case "-A":
+			t.rules = append(t.rules, iptRule(line))
+		}
+	}
+	return t
+}
+
+// has reports whether there is a chain.
+func (t iptTable) has(chain string) bool { return slices.Contains(t.chains, chain) }
+
+// in returns the rules of a chain.
+func (t iptTable) in(chain string) []iptRule {
+	var rules []iptRule
+	for _, r := range t.rules {
+		if r.chain() == chain {
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
+
+// chain returns the chain that r is in.
+func (r iptRule) chain() string { return r.option("-A") }
+
+// target returns where r leads.
+func (r iptRule) target() string {
+	if to := r.option("-j"); to != "" {
+		return to
+	}
+	return r.option("-g")
+}
+
+// option returns the word after an option of r, without quotes, and "" if there is none.
+func (r iptRule) option(name string) string {
+	words := splitWords(string(r))
+	if i := slices.Index(words, name); i >= 0 && i+1 < len(words) {
+		return words[i+1]
+	}
+	return ""
+}
+
+// splitWords splits a line of "iptables -S", where a word may be in double quotes and a
+// backslash takes the meaning of the next character.
+func splitWords(line string) []string {
+	var words []string
+	var word strings.Builder
+	quoted, escaped, begun := false, false, false
+	for _, r := range line {
+		switch {
+		case escaped:
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\':
+			escaped, begun = true, true
+		case r == '"':
+			quoted, begun = !quoted, true
+		case r == ' ' && !quoted:
+			if begun {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			begun = false
+		default:
+			word.WriteRune(r)
+			begun = true
+		}
+	}
+	if begun {
+		words = append(words, word.String())
+	}
+	return words
+}
+
+// deletion returns the line that removes r.
+func (r iptRule) deletion() string { return "-D" + strings.TrimPrefix(string(r), "-A") }
+
+// errWord means that a word of the configuration cannot be in a rule.
+var errWord = errors.New("not printable, or holds a quote or backslash")
+
+// line makes a line for iptables-restore of words, some of which come from a
+// configuration: none can end the line or the word (C-45).
+func line(words ...string) (string, error) {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if strings.ContainsFunc(w, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' || r == '\'' }) {
+			return "", fmt.Errorf("word %q: %w", w, errWord)
+		}
+		quoted[i] = w
+		if w == "" || strings.Contains(w, " ") {
+			quoted[i] = `"` + w + `"`
+		}
+	}
+	return strings.Join(quoted, " "), nil
+}
+
+// iptProgram returns the name of a program of iptables for a family.
+func iptProgram(f family, suffix string) string {
+	if f.proto == unix.NFPROTO_IPV6 {
+		return "ip6tables" + suffix
+	}
+	return "iptables" + suffix
+}
+
+// run runs a program in the network namespace of the firewall, and returns what it
+// prints. It waits for the lock that all iptables share, with a bound.
+func (h *Host) run(ctx context.Context, stdin, program string, args ...string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	err := h.inside(func() error {
+		cmd := exec.CommandContext(ctx, program, append([]string{"-w", strconv.Itoa(lockWait)}, args...)...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+		return cmd.Run()
+	})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.String(), nil
+}
+
+// table lists the nat table of a family.
+func (h *Host) table(ctx context.Context, program string) (iptTable, error) {
+	text, err := h.run(ctx, "", program, "-t", "nat", "-S")
+	return parseTable(text), err
+}
+
+// restore changes the nat table by lines, all of them or none.
+func (h *Host) restore(ctx context.Context, program string, lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	text := "*nat\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+	_, err := h.run(ctx, text, program, "--noflush")
+	return err
+}
+
+// legacyTable reports whether the network namespace has a nat table of the iptables
+// that is not a front end of nftables. To ask by a program would make one.
+func (h *Host) legacyTable(f family) bool {
+	file := "/proc/thread-self/net/ip_tables_names"
+	if f.proto == unix.NFPROTO_IPV6 {
+		file = "/proc/thread-self/net/ip6_tables_names"
+	}
+	var names []byte
+	err := h.inside(func() (err error) {
+		names, err = os.ReadFile(file)
+		return err
+	})
+	return err == nil && slices.Contains(strings.Fields(string(names)), "nat")
+}
+
+// legacySuffix returns what the programs of that iptables are called after the family:
+// nothing, where there is no other.
+func legacySuffix(f family) string {
+	if findProgram(iptProgram(f, "-legacy")) {
+		return "-legacy"
+	}
+	return ""
+}
+
+// removeLegacy removes chains of a container, and the rules in shared chains that lead
+// there, from the nat tables that are not nftables.
+func (h *Host) removeLegacy(ctx context.Context, chains ...chainAndShared) error {
+	var errs []error
+	for _, f := range families() {
+		if h.legacyTable(f) {
+			errs = append(errs, h.removeLegacyOf(ctx, f, chains))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeLegacyOf is removeLegacy for one family.
+func (h *Host) removeLegacyOf(ctx context.Context, f family, chains []chainAndShared) error {
+	suffix := legacySuffix(f)
+	if !findProgram(iptProgram(f, suffix)) {
+		h.log.WarnContext(ctx, "cannot look for rules: there is no program", "program", iptProgram(f, suffix))
+		return nil
+	}
+	t, err := h.table(ctx, iptProgram(f, suffix))
+	if err != nil {
+		return err
+	}
+	return h.restore(ctx, iptProgram(f, suffix+"-restore"), t.removal(chains))
+}
+
+// removal returns the lines that remove chains and the rules that lead there.
+func (t iptTable) removal(chains []chainAndShared) []string {
+	var rules, flushes, deletions []string
+	for _, c := range chains {
+		if !t.has(c.chain) {
+			continue
+		}
+		for _, r := range t.in(c.shared) {
+			if r.target() == c.chain {
+				rules = append(rules, r.deletion())
+			}
+		}
+		if flush := "-F " + c.chain; !slices.Contains(flushes, flush) {
+			flushes = append(flushes, flush)
+			deletions = append(deletions, "-X "+c.chain)
+		}
+	}
+	return slices.Concat(rules, flushes, deletions)
+}
+
+// nftSuffix returns what the programs of the iptables that is a front end of nftables
+// are called after the family: nothing, where there is no other.
+func nftSuffix(f family) string {
+	if findProgram(iptProgram(f, "-nft")) {
+		return "-nft"
+	}
+	return ""
+}
+
+// findProgram reports whether there is a program.
+func findProgram(name string) bool {
+	_, err := exec.LookPath(name)
+	return err == nil
+}

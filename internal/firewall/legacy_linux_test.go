@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/cnikit/cnikit/internal/firewall"
+	"github.com/cnikit/cnikit/internal/nstest"
+)
+
+// legacyEnv marks the run of the tests in which iptables is not a front end of nftables.
+const legacyEnv = "CNIKIT_TEST_IPTABLES_LEGACY"
+
+// TestLegacy runs the tests of the iptables backend once more, with the iptables that
+// is not a front end of nftables.
+func TestLegacy(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(legacyEnv) != "" {
+		t.Skip("this is that run")
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"iptables", "ip6tables"} {
+		for _, suffix := range []string{"", "-restore"} {
+			program, err := exec.LookPath(name + "-legacy" + suffix)
+			if err != nil {
+				nstest.Lacks(t, "program "+name+"-legacy", err)
+			}
+			if err := os.Symlink(program, filepath.Join(dir, name+suffix)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^Test(Masquerade|PortMap).*/(^iptables$|.*/^iptables$|snat|masqAll|no_snat|C-|long)", "-test.count=1")
+	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), legacyEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// TestLegacy_reference removes what the reference plugins left in the nat table that is
+// not nftables: compat B5, B6, part 3.
+func TestLegacy_reference(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("iptables-legacy-restore")
+	if err != nil {
+		nstest.Lacks(t, "program iptables-legacy", err)
+	}
+	n := nstest.New(t)
+	const rules = `*nat
+:CNI-0e9965f3b290e853e37537d9 - [0:0]
+:CNI-DN-0e9965f3b290e853e3753 - [0:0]
+:CNI-HOSTPORT-DNAT - [0:0]
+:CNI-other - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A POSTROUTING -s 10.1.2.2/32 -m comment --comment "name: \"pmnet\" id: \"c1\"" -j CNI-0e9965f3b290e853e37537d9
+-A POSTROUTING -s 10.1.2.3/32 -m comment --comment "name: \"pmnet\" id: \"c2\"" -j CNI-other
+-A CNI-0e9965f3b290e853e37537d9 -d 10.1.2.0/24 -m comment --comment "name: \"pmnet\" id: \"c1\"" -j ACCEPT
+-A CNI-DN-0e9965f3b290e853e3753 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.1.2.2:80
+-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \"pmnet\" id: \"c1\"" -m multiport --dports 80 -j CNI-DN-0e9965f3b290e853e3753
+COMMIT
+`
+	if out, err := run(n, rules, program); err != nil {
+		t.Fatalf("iptables-restore: %v: %s", err, out)
+	}
+	h := open(t, n, firewall.NFTables)
+	o := firewall.Owner{Network: "pmnet", ContainerID: "c1", IfName: "eth0"}
+	for range 2 {
+		if err := h.DelMasquerade(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.DelPortMap(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = `-P PREROUTING ACCEPT
+-P INPUT ACCEPT
+-P OUTPUT ACCEPT
+-P POSTROUTING ACCEPT
+-N CNI-HOSTPORT-DNAT
+-N CNI-other
+-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A POSTROUTING -s 10.1.2.3/32 -m comment --comment "name: \"pmnet\" id: \"c2\"" -j CNI-other
+`
+	if got := string(n.Output(t, "iptables-legacy", "-t", "nat", "-S")); got != want {
+		t.Errorf("left:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestLegacy_untouched looks for leftovers without making the tables it looks into.
+func TestLegacy_untouched(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	h := open(t, n, firewall.NFTables)
+	o, _ := numbered(1)
+	if err := h.DelMasquerade(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.DelPortMap(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	n.Do(t, func() {
+		b, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		if len(b) > 0 {
+			t.Errorf("DEL made the tables %q", b)
+		}
+	})
+}

@@ -86,7 +86,7 @@ func play(ctx context.Context, environ []string, stdin []byte, stdout, stderr io
 	fmt.Fprint(stdout, s.Stdout)
 	switch {
 	case s.Hang:
-		hang(ctx, stdout)
+		hang(ctx, stderr)
 		return 1
 	case s.Linger != "":
 		c := exec.Command(s.Linger, "30")
@@ -459,12 +459,10 @@ func TestAdd_interrupted(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			go func() {
-				for ctx.Err() == nil && b.stderr != nil {
-					if _, err := os.Stat(b.record); err == nil {
-						cancel()
-					}
+				for ctx.Err() == nil && !strings.Contains(b.stderr.String(), "hanging") {
 					time.Sleep(5 * time.Millisecond)
 				}
+				cancel()
 			}()
 			_, err := ipam.Add(ctx, call, "fake")
 			if !errors.Is(err, types.ErrTryAgainLater) || !errors.Is(err, context.Canceled) {

@@ -22,10 +22,13 @@ import (
 )
 
 // hang waits for ever as a process that ignores SIGTERM, and as long as the
-// context lasts inside the test.
-func hang(ctx context.Context, stdout io.Writer) {
-	if stdout == os.Stdout {
+// context lasts inside the test. It says so when it begins.
+func hang(ctx context.Context, stderr io.Writer) {
+	if stderr == os.Stderr {
 		signal.Ignore(syscall.SIGTERM)
+	}
+	fmt.Fprintln(stderr, "hanging")
+	if stderr == os.Stderr {
 		time.Sleep(time.Hour)
 	}
 	<-ctx.Done()

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -128,7 +129,7 @@ func TestFileStore_foreign_C20(t *testing.T) {
 		"lock":                "",
 		".new":                "c1\r\neth0", // ours, from a crash
 		"fe80::1%eth0":        "c1\r\neth0",
-		"2001:db8:0:0::1":     "c1\r\neth0",
+		"2001:db8:0:0::7":     "c1\r\neth0",
 		"2001:db8::1":         "c3\r\neth0",
 		"10.0.0.12.something": "c1\r\neth0",
 	}
@@ -143,6 +144,18 @@ func TestFileStore_foreign_C20(t *testing.T) {
 			if fmt.Sprint(got) != want || err != nil {
 				t.Errorf("Addrs(%v) = %v, %v; want %s", o, got, err, want)
 			}
+		}
+		taken, err := tx.Taken()
+		if err != nil {
+			return err
+		}
+		var names []string
+		for addr := range taken {
+			names = append(names, addr.String())
+		}
+		slices.Sort(names)
+		if diff := cmp.Diff([]string{"10.0.0.10", "10.0.0.11", "10.0.0.13", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.7", "2001:db8::1"}, names); diff != "" {
+			t.Errorf("Taken() mismatch (-want +got):\n%s", diff)
 		}
 		for set, want := range []string{"invalid IP", "10.0.0.4", "invalid IP"} {
 			if got, err := tx.Cursor(set); got.String() != want || err != nil {
@@ -447,7 +460,7 @@ func TestFileStore_crash(t *testing.T) {
 					playHere(t, a, tt.before)
 				}
 				_, exit := runChild(t, root, tt.do, at)
-				wantWhole(t, at, dir)
+				wantWhole(t, at, dir, tt.old != "")
 				wantConsistent(t, s, dir)
 				// Everybody keeps what was his; who was in the middle may have either.
 				for _, id := range strings.Fields(tt.old) {
@@ -484,10 +497,18 @@ func TestFileStore_crash(t *testing.T) {
 	}
 }
 
-// wantWhole checks that each reservation has its whole content.
-func wantWhole(t *testing.T, at int, dir string) {
+// wantWhole checks that each reservation has its whole content, and so have the
+// cursors if there were any.
+func wantWhole(t *testing.T, at int, dir string, cursors bool) {
 	t.Helper()
-	for name, data := range tree(t, dir) {
+	files := tree(t, dir)
+	for i, prefix := range []string{"10.0.0.", "2001:db8::"} {
+		cursor, ok := files[fmt.Sprint("last_reserved_ip.", i)]
+		if _, err := netip.ParseAddr(cursor); (ok || cursors) && (err != nil || !strings.HasPrefix(cursor, prefix)) {
+			t.Errorf("death at step %d: cursor %d is %q, there %t", at, i, cursor, ok)
+		}
+	}
+	for name, data := range files {
 		if _, err := netip.ParseAddr(name); err == nil && !strings.HasSuffix(data, "\r\neth0") {
 			t.Errorf("death at step %d: file %s has content %q", at, name, data)
 		}
@@ -540,6 +561,9 @@ func TestFileStore_fullDisk_C21(t *testing.T) {
 					t.Errorf("failure %d (%s): Allocate() = %v, want ENOSPC", at, failed, err)
 				default:
 					wantContents(t, s, before)
+				}
+				if _, ok := tree(t, dir)[".new"]; ok && failed != "remove" {
+					t.Errorf("failure %d (%s): the draft is left", at, failed)
 				}
 				wantConsistent(t, s, dir)
 				if failed == "rename" && err != nil {

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loopback_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cnikit/cnikit/examples/loopback/loopback"
+	"github.com/cnikit/cnikit/internal/plugintest"
+	"github.com/cnikit/cnikit/types"
+)
+
+func TestMain(m *testing.M) { plugintest.Main(m, loopback.Plugin()) }
+
+// B4 of the compatibility notes, in every version.
+func TestLifecycle(t *testing.T) {
+	t.Parallel()
+	for _, v := range types.Versions() {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			n, ctx := plugintest.NewNode(t, "loopback"), t.Context()
+			network := n.Network(t, `{"cniVersion":"`+v.String()+`","name":"lo","plugins":[{"type":"loopback"}]}`)
+			c := n.Container(t, "c1")
+			c.Attachment.IfName = "lo"
+			result := n.Add(t, network, c)
+			if len(result.IPs) != 2 || result.IPs[0].Address.String() != "127.0.0.1/8" || result.IPs[1].Address.String() != "::1/128" {
+				t.Errorf("addresses = %v", result.IPs)
+			}
+			if v >= types.V030 && (result.Interfaces[0].Name != "lo" || result.Interfaces[0].MAC != "00:00:00:00:00:00" || result.Interfaces[0].Sandbox != c.Path()) {
+				t.Errorf("interface = %+v", result.Interfaces[0])
+			}
+			if v >= types.V040 {
+				if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+					t.Errorf("CHECK: %v", err)
+				}
+			}
+			for range 2 {
+				if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+					t.Errorf("DEL: %v", err)
+				}
+			}
+			if state := string(c.Output(t, "ip", "-o", "link", "show", "lo")); strings.Contains(state, "LOOPBACK,UP") {
+				t.Errorf("after DEL: %s, want lo down", state)
+			}
+		})
+	}
+}
+
+// CHK-008, DEL-005, DEL-006, DEL-007, CHAIN-014.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	n := plugintest.NewNode(t, "loopback")
+	c := n.Container(t, "c1")
+	const plain = `{"cniVersion":"1.1.0","name":"lo","type":"loopback"}`
+	const prev = `{"cniVersion":"1.1.0","interfaces":[{"name":"x","sandbox":"/s"}],"ips":[{"address":"192.0.2.1/24","interface":0}]}`
+	const chained = `{"cniVersion":"1.1.0","name":"lo","type":"loopback","prevResult":` + prev + `}`
+	for _, tt := range []struct {
+		name     string
+		command  types.Command
+		stdin    string
+		environ  string
+		wantOut  string
+		wantExit int
+	}{
+		{"lo is down", types.CommandCheck, chained, "A=1", "lo: is down", 1},
+		{"chained", types.CommandAdd, chained, "A=1", prev, 0},
+		{"lo is up", types.CommandCheck, chained, "A=1", "", 0},
+		{"no namespace", types.CommandDel, plain, "CNI_NETNS=", "", 0},
+		{"namespace gone", types.CommandDel, plain, "CNI_NETNS=/run/netns/gone", "", 0},
+		{"no namespace at the path", types.CommandDel, plain, "CNI_NETNS=/etc/passwd", "", 0},
+	} {
+		out, exit := n.Exec(t, "loopback", tt.command, c, tt.stdin, tt.environ)
+		if exit != tt.wantExit || tt.wantExit == 0 && strings.TrimSpace(out) != tt.wantOut || !strings.Contains(out, tt.wantOut) {
+			t.Errorf("%s: %s = exit %d, %s; want exit %d, %s", tt.name, tt.command, exit, out, tt.wantExit, tt.wantOut)
+		}
+	}
+}
+
+// A loopback link with another address is not what anybody means by one.
+func TestForeignAddress(t *testing.T) {
+	t.Parallel()
+	n := plugintest.NewNode(t, "loopback")
+	c := n.Container(t, "c1")
+	c.Output(t, "ip", "addr", "add", "192.0.2.7/32", "dev", "lo")
+	if out, exit := n.Exec(t, "loopback", types.CommandAdd, c, `{"cniVersion":"1.1.0","name":"lo","type":"loopback"}`); exit == 0 || !strings.Contains(out, "192.0.2.7") {
+		t.Errorf("ADD = exit %d, %s; want an error that names 192.0.2.7", exit, out)
+	}
+}

@@ -7,9 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -301,6 +298,35 @@ func TestFileStore_lock_C29(t *testing.T) {
 	wantContents(t, s, map[string]string{"10.0.0.2": "c2/eth0"})
 }
 
+// No operation leaves a descriptor open. The parallel tests wait for this one.
+func TestFileStore_descriptors(t *testing.T) {
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("no list of descriptors: ", err)
+		}
+		return len(entries)
+	}
+	s, dir := fileStore(t)
+	a := ipam.Allocator{Store: s, Sets: sets(t, "10.0.0.0/29")}
+	mustAllocate(t, a, "c0", "10.0.0.2/29")
+	before := open()
+	for i := range 20 {
+		id := fmt.Sprint("c", i%8)
+		if _, err := a.Allocate(t.Context(), owner(id)); err != nil && !errors.Is(err, types.ErrTryAgainLater) {
+			t.Error(err)
+		}
+		err := errors.Join(a.Check(t.Context(), owner("c0"), []netip.Addr{netip.MustParseAddr("10.0.0.2")}),
+			a.GC(t.Context(), []types.Attachment{owner("c0"), owner("c1")}), os.Chtimes(dir, time.Time{}, time.Now()))
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if after := open(); after != before {
+		t.Errorf("%d descriptors are open, want %d as before", after, before)
+	}
+}
+
 // While only we write, nothing is read but what is asked for: a file that changes
 // without a change of the directory is not seen. C-30, C5.
 func TestFileStore_steady_C30(t *testing.T) {
@@ -394,190 +420,6 @@ func TestFileStore_signature(t *testing.T) {
 			})
 			if err != nil {
 				t.Error(err)
-			}
-		})
-	}
-}
-
-// wantConsistent checks that after an Update the directories are signed, and that
-// the links say what the files do: the invariant.
-func wantConsistent(t testing.TB, s ipam.FileStore, dir string) {
-	t.Helper()
-	if err := s.Update(t.Context(), func(ipam.Tx) error { return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if !s.Signed() {
-		t.Error("the directory is not signed after an Update")
-	}
-	links := map[string]int{}
-	for name, target := range tree(t, filepath.Join(dir, "../.owners/net")) {
-		links[filepath.Base(target)]++
-		id, number, _ := strings.Cut(name, "#")
-		if data, err := os.ReadFile(filepath.Join(dir, filepath.Base(target))); err != nil || !strings.HasPrefix(id, strings.ReplaceAll(string(data), "\r\n", "@")) {
-			t.Errorf("link %s leads to %s with %q, %v", name, target, data, err)
-		}
-		if number == "1" {
-			if _, err := os.Lstat(filepath.Join(dir, "../.owners/net", id+"#0")); err != nil {
-				t.Errorf("link %s without number 0: %v", name, err)
-			}
-		}
-	}
-	for name, data := range tree(t, dir) {
-		if _, err := netip.ParseAddr(name); err != nil {
-			continue
-		}
-		if data == "" || links[name] != 1 {
-			t.Errorf("file %s has content %q and %d links, want some and 1", name, data, links[name])
-		}
-	}
-}
-
-// LIFE-013, C-20: a process that dies at any step leaves the old state or the new
-// one, and the next call goes on from there.
-func TestFileStore_crash(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, before, do string
-		// The reservations before and after, by container.
-		old, new string
-	}{
-		{"the first ADD", "", "add c1", "", "c1"},
-		{"another ADD", "add c1", "add c2", "c1", "c1 c2"},
-		{"DEL", "add c1,add c2", "del c1", "c1 c2", "c2"},
-		{"GC", "add c1,add c2,add c3", "gc c2", "c1 c2 c3", "c2"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			for at := 1; ; at++ {
-				s, dir := fileStore(t)
-				root := filepath.Dir(dir)
-				a := ipam.Allocator{Store: s, Sets: sets(t, childSets...)}
-				if tt.before != "" {
-					playHere(t, a, tt.before)
-				}
-				_, exit := runChild(t, root, tt.do, at)
-				wantWhole(t, at, dir, tt.old != "")
-				wantConsistent(t, s, dir)
-				// Everybody keeps what was his; who was in the middle may have either.
-				for _, id := range strings.Fields(tt.old) {
-					if strings.Contains(" "+tt.new+" ", " "+id+" ") && owned(t, s, id) != 2 {
-						t.Errorf("death at step %d: %s has %d addresses, want 2", at, id, owned(t, s, id))
-					}
-				}
-				playHere(t, a, tt.do)
-				for _, id := range strings.Fields(tt.old + " " + tt.new) {
-					want := 0
-					if strings.Contains(" "+tt.new+" ", " "+id+" ") {
-						want = 2
-					}
-					if got := owned(t, s, id); got != want {
-						t.Errorf("death at step %d, and again: %s has %d addresses, want %d", at, id, got, want)
-					}
-				}
-				playHere(t, a, "gc")
-				wantConsistent(t, s, dir)
-				if left := contents(t, s); len(left) != 0 {
-					t.Errorf("death at step %d, and GC: %v is left", at, left)
-				}
-				if t.Failed() {
-					return
-				}
-				if exit == 0 {
-					if at < 4 {
-						t.Errorf("only %d steps", at)
-					}
-					return
-				}
-			}
-		})
-	}
-}
-
-// wantWhole checks that each reservation has its whole content, and so have the
-// cursors if there were any.
-func wantWhole(t *testing.T, at int, dir string, cursors bool) {
-	t.Helper()
-	files := tree(t, dir)
-	for i, prefix := range []string{"10.0.0.", "2001:db8::"} {
-		cursor, ok := files[fmt.Sprint("last_reserved_ip.", i)]
-		if _, err := netip.ParseAddr(cursor); (ok || cursors) && (err != nil || !strings.HasPrefix(cursor, prefix)) {
-			t.Errorf("death at step %d: cursor %d is %q, there %t", at, i, cursor, ok)
-		}
-	}
-	for name, data := range files {
-		if _, err := netip.ParseAddr(name); err == nil && !strings.HasSuffix(data, "\r\neth0") {
-			t.Errorf("death at step %d: file %s has content %q", at, name, data)
-		}
-	}
-}
-
-func owned(t *testing.T, s ipam.FileStore, id string) int {
-	t.Helper()
-	n := 0
-	for _, o := range contents(t, s) {
-		if o == id+"/eth0" {
-			n++
-		}
-	}
-	return n
-}
-
-// C-21: a step that fails, as on a full disk, makes ADD fail or not; in either case
-// nothing leaks.
-func TestFileStore_fullDisk_C21(t *testing.T) {
-	t.Parallel()
-	for _, setup := range []string{"first", "more"} {
-		t.Run(setup, func(t *testing.T) {
-			t.Parallel()
-			succeeded := 0
-			for at := 1; ; at++ {
-				s, dir := fileStore(t)
-				a := ipam.Allocator{Store: s, Sets: sets(t, childSets...)}
-				if setup == "more" {
-					mustAllocate(t, a, "c0", "10.0.0.2/24 2001:db8::2/64")
-				}
-				before := contents(t, s)
-				step := 0
-				var failed string
-				a.Store = s.WithHook(func(name string) error {
-					if step++; step != at {
-						return nil
-					}
-					failed = name
-					return fmt.Errorf("%s: %w", name, syscall.ENOSPC)
-				})
-				_, err := a.Allocate(t.Context(), owner("c1"))
-				switch {
-				case err == nil:
-					succeeded++
-					if got := owned(t, s, "c1"); got != 2 {
-						t.Errorf("failure %d (%s): success with %d addresses, want 2", at, failed, got)
-					}
-				case !errors.Is(err, syscall.ENOSPC):
-					t.Errorf("failure %d (%s): Allocate() = %v, want ENOSPC", at, failed, err)
-				default:
-					wantContents(t, s, before)
-				}
-				if _, ok := tree(t, dir)[".new"]; ok && failed != "remove" {
-					t.Errorf("failure %d (%s): the draft is left", at, failed)
-				}
-				wantConsistent(t, s, dir)
-				if failed == "rename" && err != nil {
-					t.Errorf("a cursor that cannot be written: Allocate() = %v, want success", err)
-				}
-				if t.Failed() {
-					return
-				}
-				if failed == "" {
-					if succeeded < 3 {
-						t.Errorf("%d successes, want several", succeeded)
-					}
-					return
-				}
 			}
 		})
 	}
@@ -687,195 +529,6 @@ func TestFileStore_gcGoesOn(t *testing.T) {
 		t.Errorf("GC() = %v, want fs.ErrPermission", err)
 	}
 	wantContents(t, s, map[string]string{"10.0.0.3": "c1/eth0"})
-}
-
-// reference does on a directory what the existing host-local plugin does: its file
-// protocol, written anew after its description.
-//
-// Source: containernetworking/plugins v1.9.1,
-// plugins/ipam/host-local/backend/disk/backend.go and allocator/allocator.go.
-type reference struct{ dir string }
-
-func (r reference) locked(f func() error) error {
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return err
-	}
-	fd, err := syscall.Open(filepath.Join(r.dir, "lock"), syscall.O_CREAT|syscall.O_RDONLY|syscall.O_CLOEXEC, 0o750)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Flock(fd, syscall.LOCK_EX); err != nil {
-		return errors.Join(err, syscall.Close(fd))
-	}
-	return errors.Join(f(), syscall.Close(fd))
-}
-
-// walk calls f for each file below the directory with its trimmed content.
-func (r reference) walk(f func(path, content string) error) error {
-	return filepath.Walk(r.dir, func(path string, info fs.FileInfo, err error) error {
-		if err != nil || info.IsDir() {
-			return nil
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return nil
-		}
-		return f(path, strings.TrimSpace(string(data)))
-	})
-}
-
-func (r reference) add(id, ifName string, subnets ...string) ([]netip.Addr, error) {
-	var got []netip.Addr
-	for i, subnet := range subnets {
-		p := netip.MustParsePrefix(subnet)
-		err := r.locked(func() error {
-			addr, err := r.reserve(id, ifName, i, p)
-			got = append(got, addr)
-			return err
-		})
-		if err != nil {
-			return nil, errors.Join(err, r.del(id, ifName, i+1))
-		}
-	}
-	return got, nil
-}
-
-func (r reference) reserve(id, ifName string, set int, subnet netip.Prefix) (netip.Addr, error) {
-	err := r.walk(func(path, content string) error {
-		ip := net.ParseIP(filepath.Base(path))
-		if content == id+"\r\n"+ifName && ip != nil && subnet.Contains(netip.MustParseAddr(ip.String())) {
-			return fmt.Errorf("%s has been allocated to %s, duplicate allocation is not allowed", ip, id)
-		}
-		return nil
-	})
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	gateway := subnet.Addr().Next()
-	end := netip.MustParseAddr("2001:db8::ffff:ffff:ffff:ffff")
-	if subnet.Addr().Is4() {
-		end = netip.AddrFrom4([4]byte{10, 0, 0, 254})
-	}
-	cursorFile := filepath.Join(r.dir, fmt.Sprint("last_reserved_ip.", set))
-	cursor := end
-	if data, err := os.ReadFile(cursorFile); err == nil {
-		if a, err := netip.ParseAddr(string(data)); err == nil && subnet.Contains(a) {
-			cursor = a
-		}
-	}
-	for addr := cursor; ; {
-		if addr == end {
-			addr = gateway
-		} else {
-			addr = addr.Next()
-		}
-		if addr != gateway {
-			f, err := os.OpenFile(filepath.Join(r.dir, addr.String()), os.O_RDWR|os.O_EXCL|os.O_CREATE, 0o600)
-			if err == nil {
-				_, err = f.WriteString(id + "\r\n" + ifName)
-				return addr, errors.Join(err, f.Close(), os.WriteFile(cursorFile, []byte(addr.String()), 0o600))
-			}
-			if !errors.Is(err, fs.ErrExist) {
-				return netip.Addr{}, err
-			}
-		}
-		if addr == cursor {
-			return netip.Addr{}, errors.New("no IP addresses available")
-		}
-	}
-}
-
-func (r reference) del(id, ifName string, sets int) error {
-	for range sets {
-		err := r.locked(func() error {
-			return r.walk(func(path, content string) error {
-				if content == id+"\r\n"+ifName {
-					return os.Remove(path)
-				}
-				return nil
-			})
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// The two implementations take turns on one directory: neither loses an address of
-// the other, and the order is one.
-func TestFileStore_turns(t *testing.T) {
-	t.Parallel()
-	s, dir := fileStore(t)
-	subnets := []string{"10.0.0.0/24", "2001:db8::/64"}
-	a := ipam.Allocator{Store: s, Sets: sets(t, subnets...)}
-	r := reference{dir}
-	random := rand.New(rand.NewPCG(5, 6))
-	model := map[string]string{}
-	var cursors [2]netip.Addr
-	for step := range 600 {
-		id := fmt.Sprint("c", random.IntN(40))
-		ours := random.IntN(2) == 0
-		if random.IntN(2) == 0 {
-			var err error
-			if ours {
-				err = a.Release(t.Context(), owner(id))
-			} else {
-				err = r.del(id, "eth0", 2)
-			}
-			if err != nil {
-				t.Fatalf("step %d: DEL of %s: %v", step, id, err)
-			}
-			maps.DeleteFunc(model, func(_, o string) bool { return o == id+"/eth0" })
-		} else {
-			var got []netip.Addr
-			var err error
-			held := false
-			for _, o := range model {
-				held = held || o == id+"/eth0"
-			}
-			if ours {
-				var allocation ipam.Allocation
-				allocation, err = a.Allocate(t.Context(), owner(id))
-				for _, ip := range allocation.IPs {
-					got = append(got, ip.Address.Addr())
-				}
-			} else if !held { // it would refuse, and release them on the way
-				got, err = r.add(id, "eth0", subnets...)
-			}
-			if err != nil {
-				t.Fatalf("step %d: ADD of %s: %v", step, id, err)
-			}
-			for i, addr := range got {
-				if held {
-					if model[addr.String()] != id+"/eth0" {
-						t.Fatalf("step %d: ADD of %s again = %s, which is %s's", step, id, addr, model[addr.String()])
-					}
-					continue
-				}
-				taken := func(a netip.Addr) bool { return model[a.String()] != "" }
-				want := addr
-				if i == 0 {
-					want = slowNext(a.Sets[i], cursors[i], taken)
-				}
-				if addr != want || taken(addr) {
-					t.Fatalf("step %d: ADD of %s = %s, want %s", step, id, addr, want)
-				}
-				cursors[i] = addr
-			}
-			for _, addr := range got {
-				model[addr.String()] = id + "/eth0"
-			}
-		}
-		if diff := cmp.Diff(model, contents(t, s)); diff != "" {
-			t.Fatalf("step %d: store mismatch (-want +got):\n%s", step, diff)
-		}
-	}
-	wantConsistent(t, s, dir)
-	for i := range 40 {
-		mustRelease(t, a, fmt.Sprint("c", i))
-	}
-	wantContents(t, s, map[string]string{})
 }
 
 // FuzzRecord checks that whatever a file holds is somebody's, nobody's, or blank,

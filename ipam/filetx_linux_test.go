@@ -199,4 +199,3 @@ func TestFileStore_fullDisk_C21(t *testing.T) {
 		})
 	}
 }
-

@@ -209,4 +209,3 @@ func TestFileStore_turns(t *testing.T) {
 	}
 	wantContents(t, s, map[string]string{})
 }
-

@@ -84,6 +84,7 @@ func TestParseArgs_Errors(t *testing.T) {
 
 type embeddedArgs struct {
 	E string
+	N uint8
 }
 
 // A podArgs has every kind of field.
@@ -130,6 +131,7 @@ func TestArgs_Decode_Errors(t *testing.T) {
 		"hidden=1":                `CNI_ARGS: unknown key "hidden"`,
 		"K8sArgs=1":               `CNI_ARGS: unknown key "K8sArgs"`,
 		"IP=10.0.0":               `CNI_ARGS: IP: "10.0.0" is not an address`,
+		"N=x":                     `CNI_ARGS: N: `,
 		"ON=yes":                  `CNI_ARGS: ON: "yes" is not valid`,
 		"INT=128":                 `CNI_ARGS: INT: `,
 		"UINT=-1":                 `CNI_ARGS: UINT: `,

@@ -431,3 +431,14 @@ func TestAliases_For(t *testing.T) {
 		t.Errorf("For(m) = %q, want [b]", got)
 	}
 }
+
+func TestAliases_MarshalJSON(t *testing.T) {
+	t.Parallel()
+	for want, a := range map[string]types.Aliases{
+		`[]`: {}, `["a","b"]`: {Names: []string{"a", "b"}}, `{}`: {ByNetwork: map[string][]string{}}, `{"n":["a"]}`: {ByNetwork: map[string][]string{"n": {"a"}}},
+	} {
+		if got, err := json.Marshal(a); err != nil || string(got) != want {
+			t.Errorf("Marshal(%+v) = %s, %v, want %s", a, got, err, want)
+		}
+	}
+}

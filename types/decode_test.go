@@ -357,3 +357,34 @@ func TestPluginConfig_Decode_ManyTwins(t *testing.T) {
 		t.Errorf("DecodeStrict = %v, want nil", err)
 	}
 }
+
+// slowDistance is the definition of the distance, without any memory.
+func slowDistance(a, b string) int {
+	switch {
+	case a == "":
+		return len(b)
+	case b == "":
+		return len(a)
+	}
+	cost := 1
+	if a[len(a)-1] == b[len(b)-1] {
+		cost = 0
+	}
+	d := min(slowDistance(a[:len(a)-1], b)+1, slowDistance(a, b[:len(b)-1])+1, slowDistance(a[:len(a)-1], b[:len(b)-1])+cost)
+	if len(a) > 1 && len(b) > 1 && a[len(a)-1] == b[len(b)-2] && a[len(a)-2] == b[len(b)-1] {
+		d = min(d, slowDistance(a[:len(a)-2], b[:len(b)-2])+1)
+	}
+	return d
+}
+
+func TestDistance(t *testing.T) {
+	t.Parallel()
+	words := []string{"", "a", "b", "ab", "ba", "abc", "acb", "cab", "abcd", "bacd", "badc", "aab", "mtu", "mut", "tmu", "mac", "abab", "baba"}
+	for _, a := range words {
+		for _, b := range words {
+			if got, want := types.Distance(a, b), slowDistance(a, b); got != want {
+				t.Errorf("distance(%q, %q) = %d, want %d", a, b, got, want)
+			}
+		}
+	}
+}

@@ -184,13 +184,17 @@ func FindNetwork(dir, name string) (*Network, error) {
 	if err := ValidateNetworkName(name); err != nil {
 		return nil, invalid("name", err.Error())
 	}
-	lists, err := configFiles(dir, ".conflist")
+	files, err := configFiles(dir, ".conf", ".conflist", ".json")
 	if err != nil {
 		return nil, err
 	}
-	flats, err := configFiles(dir, ".conf", ".json")
-	if err != nil {
-		return nil, err
+	var lists, flats []string
+	for _, path := range files {
+		if filepath.Ext(path) == ".conflist" {
+			lists = append(lists, path)
+		} else {
+			flats = append(flats, path)
+		}
 	}
 	var bad []error
 	for _, path := range append(lists, flats...) {

@@ -218,6 +218,7 @@ func TestFindNetwork(t *testing.T) {
 		"80.conf":         list("conf", plugin("list-in-conf")),
 		"90.conflist":     list("broken", `,"plugins":5`),
 		"95.conf":         `{"name":"broken","type":"x"}`,
+		"98.conf":         `{"type":"x"}`,
 		"99.conf":         `{"name":"a/b","type":"x"}`,
 		"a/x.conf":        `{"type":"from-folder"}`,
 		"sub/c.conflist":  list("c", plugin("sub")),
@@ -241,7 +242,8 @@ func TestFindNetwork(t *testing.T) {
 	wantError(t, "FindNetwork(broken)", err, types.ErrDecodingFailure, "/90.conflist: plugins: 5 ")
 	for _, name := range []string{"c", "missing"} {
 		_, err := types.FindNetwork(dir, name)
-		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "00-bad.conflist") || !strings.Contains(err.Error(), `99.conf: name: "a/b"`) {
+		if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "00-bad.conflist") || !strings.Contains(err.Error(), `99.conf: name: "a/b"`) ||
+			!strings.Contains(err.Error(), "98.conf: name: is missing") {
 			t.Errorf("FindNetwork(%q) = %v, want fs.ErrNotExist and the bad files", name, err)
 		}
 	}
@@ -265,6 +267,13 @@ func TestLoadNetworks_Links(t *testing.T) {
 	all, err := types.LoadNetworks(dir)
 	if len(all) != 1 || all[0].Name != "n" {
 		t.Errorf("LoadNetworks = %v, want one network", all)
+	}
+	n, findErr := types.FindNetwork(dir, "n")
+	if findErr != nil || n.Warnings != nil {
+		t.Errorf("FindNetwork = %v, warnings %q, want neither", findErr, n.Warnings)
+	}
+	if _, findErr = types.FindNetwork(dir, "m"); findErr == nil || !strings.Contains(findErr.Error(), "gone.conf") {
+		t.Errorf("FindNetwork(m) = %v, want gone.conf in it", findErr)
 	}
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "gone.conf") || strings.Contains(err.Error(), "dir.conf") {
 		t.Errorf("LoadNetworks = %v, want one error, for gone.conf", err)

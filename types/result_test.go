@@ -268,5 +268,6 @@ func TestResult_JSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"R":null}`), &holder); err != nil || len(holder.R.IPs) != 1 {
 		t.Errorf("Unmarshal(null) = %v, left %+v, want it as it was", err, holder.R)
 	}
+	wantError(t, "Unmarshal", json.Unmarshal([]byte(`[]`), &holder.R), types.ErrDecodingFailure, "(value): [] is not valid; want an object")
 	wantError(t, "Unmarshal", json.Unmarshal([]byte(`{"ips":[{"address":5}]}`), &holder.R), types.ErrDecodingFailure, "(value).ips[0].address: 5 ")
 }

@@ -43,12 +43,15 @@ func build() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, plugin := range []string{"hello", "bridge", "host-local"} {
+	for _, plugin := range []string{"hello", "bridge", "ptp", "loopback", "host-local"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, plugin), "./examples/"+plugin)
 		cmd.Dir = filepath.Join("..", "..")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", plugin, err, out)
 		}
+	}
+	if err := buildReference(dir); err != nil {
+		return "", err
 	}
 	return dir, os.Setenv(variable, dir)
 }

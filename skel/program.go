@@ -245,7 +245,7 @@ func (q *request) readContext(cmd command) (err error) {
 		q.log.Warn("prevResult: passed over", "cause", err)
 		q.prevResult = nil
 	case err != nil:
-		return prevResultError(err)
+		return err
 	case q.prevResult == nil && (cmd.prevResult == required || cmd.name == types.CommandAdd && q.program.chained):
 		return types.NewError(types.ErrInvalidNetworkConfig, "prevResult: required for "+string(cmd.name)+" and missing", nil)
 	}
@@ -254,14 +254,6 @@ func (q *request) readContext(cmd command) (err error) {
 		return err
 	}
 	return nil
-}
-
-func prevResultError(err error) error {
-	var e *types.Error
-	if !errors.As(err, &e) || strings.HasPrefix(e.Msg, "prevResult") {
-		return err
-	}
-	return types.NewError(e.Code, "prevResult: "+e.Msg, e.Err)
 }
 
 // execute calls the handler and encodes what it returns.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cnikit/cnikit/skel"
@@ -74,6 +75,30 @@ func (endless) Read(p []byte) (int, error) {
 		p[i] = '['
 	}
 	return len(p), nil
+}
+
+// A counter counts what is read of an endless input, in bytes.
+type counter struct {
+	endless
+	n atomic.Int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return c.endless.Read(p)
+}
+
+// VERSION reads no more than a configuration can be.
+func TestPlugin_Run_VersionInput(t *testing.T) {
+	t.Parallel()
+	var r recorder
+	var input counter
+	if got := runEnv(t.Context(), r.plugin(), skel.Env{Environ: environ("VERSION"), Stdin: &input}); got.exit != 0 {
+		t.Errorf("exit = %d, want 0", got.exit)
+	}
+	if got := input.n.Load(); got > 128<<10 {
+		t.Errorf("bytes read = %d, want at most %d", got, 128<<10)
+	}
 }
 
 // VER-007, VER-008, VER-021

@@ -51,6 +51,15 @@ func (c *conn) entries(t table, set, mark string) ([]element, error) {
 	}
 }
 
+// hasEntry reports whether an owner has an entry.
+func (c *conn) hasEntry(t table, set, mark string) (bool, error) {
+	_, err := c.element(t, set, entryKey(mark, 0))
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // removeOthers returns the requests that remove what has not one of the marks.
 func (c *conn) removeOthers(t table, sets []string, marks map[string]bool) ([]request, error) {
 	var requests []request

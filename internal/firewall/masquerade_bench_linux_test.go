@@ -89,3 +89,74 @@ func BenchmarkMasquerade(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPortMap measures a container with ten ports in both families, among others
+// with as many.
+func BenchmarkPortMap(b *testing.B) {
+	ports := func(i int) firewall.PortMap {
+		_, addrs := numbered(i)
+		p := firewall.PortMap{SNAT: true, MarkBit: 13}
+		for port := range 10 {
+			for f, a := range addrs {
+				host := netip.IPv4Unspecified()
+				if f == 1 {
+					host = netip.IPv6Unspecified()
+				}
+				p.Subnets = append(p.Subnets, a.Masked())
+				p.Forwards = append(p.Forwards, firewall.Forward{
+					Protocol: firewall.TCP, Host: netip.AddrPortFrom(host, uint16(1000+10*i+port)),
+					Container: netip.AddrPortFrom(a.Addr(), 80),
+				})
+			}
+		}
+		return p
+	}
+	for _, size := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("containers=%d", size), func(b *testing.B) {
+			h := open(b, nstest.New(b), firewall.NFTables)
+			for i := range size {
+				o, _ := numbered(i)
+				if err := h.EnsurePortMap(b.Context(), o, ports(i)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			o, _ := numbered(size)
+			add := func(b *testing.B) {
+				if err := h.EnsurePortMap(b.Context(), o, ports(size)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			del := func(b *testing.B) {
+				if err := h.DelPortMap(b.Context(), o); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.Run("add", func(b *testing.B) {
+				for b.Loop() {
+					add(b)
+					b.StopTimer()
+					del(b)
+					b.StartTimer()
+				}
+			})
+			b.Run("add-again", func(b *testing.B) {
+				for b.Loop() {
+					add(b)
+				}
+			})
+			b.Run("del", func(b *testing.B) {
+				for b.Loop() {
+					b.StopTimer()
+					add(b)
+					b.StartTimer()
+					del(b)
+				}
+			})
+			b.Run("del-nothing", func(b *testing.B) {
+				for b.Loop() {
+					del(b)
+				}
+			})
+		})
+	}
+}

@@ -150,6 +150,7 @@ func TestMasquerade_repair(t *testing.T) {
 		"flush base chain": "flush chain inet cnikit-masq-large postrouting",
 		"flush chain":      "flush chain inet cnikit-masq-large masquerade6",
 		"flush set":        "flush set inet cnikit-masq-large containers4",
+		"flush index":      "flush map inet cnikit-masq-large owners4",
 		"delete table":     "delete table inet cnikit-masq-large",
 		"foreign rule":     "insert rule inet cnikit-masq-large postrouting accept",
 		"delete element":   "delete element inet cnikit-masq-large containers4 { 10.7.0.1 }",

@@ -3,6 +3,7 @@
 package firewall
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,10 @@ func ownSubnets(seen []ruleSeen, addrs []netip.Prefix, skipSingle bool) []netip.
 
 // ensure masquerades addrs for o.
 func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
-	exact := false // whether to read the elements first
+	exact, err := m.has(o) // whether to read the elements first
+	if err != nil {
+		return err
+	}
 	return retry(ctx, func() error {
 		generation, requests, err := m.conn.settle(masqueradeTable(o.Network), func(seen []ruleSeen) layout {
 			return masqueradeLayout(o.Network, ownSubnets(seen, addrs, true))
@@ -147,6 +151,17 @@ func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix
 	})
 }
 
+// has reports whether o has anything. To find that out by a transaction that fails
+// would be right too, but the kernel makes a failed one wait for a grace period.
+func (m nftMasquerade) has(o Owner) (bool, error) {
+	for _, f := range families() {
+		if there, err := m.conn.hasEntry(masqueradeTable(o.Network), ownersOf(f), o.Mark()); there || err != nil {
+			return there, err
+		}
+	}
+	return false, nil
+}
+
 // missing returns the requests that make addrs, and no others, elements of o: simply
 // additions or, if exact, the difference to the elements that are there.
 func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix, exact bool) ([]request, error) {
@@ -160,9 +175,12 @@ func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix, exact bool) ([]req
 			}
 		}
 		if exact {
-			rs, err := m.clear(t, f, o, wanted)
+			rs, same, err := m.clear(t, f, o, wanted)
 			if err != nil {
 				return nil, err
+			}
+			if same {
+				continue
 			}
 			requests = append(requests, rs...)
 		}
@@ -183,23 +201,34 @@ func addOwned(t table, f family, mark string, addrs []netip.Addr) []request {
 }
 
 // clear returns the requests that make room for addresses of o: they remove what o
-// has, and the addresses of others.
-func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) ([]request, error) {
+// has, and the addresses of others. If o has these addresses and no others it says so.
+func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) (requests []request, same bool, err error) {
 	containers, owners, err := m.owned(t, f, o.Mark())
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	if sameAddrs(containers, addrs) && len(owners) == len(addrs) {
+		return nil, true, nil
 	}
 	for _, a := range addrs {
 		holder, err := m.holder(t, f, a)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if holder != "" && holder != o.Mark() {
+		if holder == "" || slices.ContainsFunc(containers, func(e element) bool { return bytes.Equal(e.key, a.AsSlice()) }) {
+			continue
+		}
+		if holder != o.Mark() {
 			m.log.Info("masqueraded address changes hands", "address", a, "from", holder, "to", o.Mark())
-			containers = append(containers, element{key: a.AsSlice()})
 		}
+		containers = append(containers, element{key: a.AsSlice()})
 	}
-	return append(t.delElements(containersOf(f), containers), t.delElements(ownersOf(f), owners)...), nil
+	return append(t.delElements(containersOf(f), containers), t.delElements(ownersOf(f), owners)...), false, nil
+}
+
+// sameAddrs reports whether elements are those of addrs, in that order.
+func sameAddrs(es []element, addrs []netip.Addr) bool {
+	return slices.EqualFunc(es, addrs, func(e element, a netip.Addr) bool { return bytes.Equal(e.key, a.AsSlice()) })
 }
 
 // owned returns what the owner with a mark has: its addresses and its entries of the
@@ -247,6 +276,10 @@ func (m nftMasquerade) check(ctx context.Context, o Owner, addrs []netip.Prefix)
 			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
 		}
 		for _, f := range families() {
+			_, entries, err := m.owned(t, f, o.Mark())
+			if err != nil {
+				return err
+			}
 			for _, p := range addrs {
 				if !f.has(p.Addr()) {
 					continue
@@ -255,7 +288,11 @@ func (m nftMasquerade) check(ctx context.Context, o Owner, addrs []netip.Prefix)
 				if err != nil {
 					return err
 				}
-				errs = append(errs, differs(p.Addr(), o, holder))
+				if err := differs(p.Addr(), o, holder); err != nil {
+					errs = append(errs, err)
+				} else if !slices.ContainsFunc(entries, func(e element) bool { return bytes.Equal(e.data, p.Addr().AsSlice()) }) {
+					errs = append(errs, fmt.Errorf("masquerade %s: not in the index: %w", p.Addr(), errDiffers))
+				}
 			}
 		}
 		return errors.Join(errs...)

@@ -334,7 +334,12 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 	if _, err := portLayout(o.Network, p, nil); err != nil {
 		return err
 	}
-	exact, fresh := false, false // whether to read the elements first, and to make the set of claims
+	fresh := false // whether to make the set of claims
+	// Whether to read the elements first: see the same of masquerading.
+	exact, err := m.conn.hasEntry(portsTable(o.Network), forwardsSet, o.Mark())
+	if err != nil {
+		return err
+	}
 	return retry(ctx, func() error {
 		generation, requests, err := m.settle(o.Network, p)
 		if err != nil {
@@ -347,14 +352,17 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 			}
 			requests = append(rs, requests...)
 		}
+		elements := addForwards(o, p)
 		if exact {
-			rs, err := m.clear(o, p)
+			rs, same, err := m.clear(o, p)
 			if err != nil {
 				return err
 			}
-			requests = append(requests, rs...)
+			if elements = append(rs, elements...); same {
+				elements = nil
+			}
 		}
-		err = m.conn.batch(generation, append(requests, addForwards(o, p)...))
+		err = m.conn.batch(generation, append(requests, elements...))
 		exact = exact || errors.Is(err, unix.EEXIST)
 		fresh = fresh || errors.Is(err, unix.ENOENT)
 		return changedIfGone(err)
@@ -410,52 +418,89 @@ func eachSet(all []placed, f func(t table, set string, elements []element) []req
 	return requests
 }
 
-// clear returns the requests that remove what o has. The error is a ConflictError if
-// somebody else has what p wants.
-func (m nftPortMap) clear(o Owner, p PortMap) ([]request, error) {
-	mark := o.Mark()
-	for _, f := range p.Forwards {
-		for _, e := range f.elements(o.Network, mark, p.claims(f)) {
-			there, err := m.conn.element(e.table, e.set, e.key)
-			switch {
-			case errors.Is(err, unix.ENOENT) || err == nil && there.comment == mark:
-			case err != nil:
-				return nil, err
-			default:
-				return nil, newConflict(f, there.comment)
-			}
-		}
+// clear returns the requests that remove what o has, and whether that is what p wants.
+// The error is a ConflictError if somebody else has what p wants.
+func (m nftPortMap) clear(o Owner, p PortMap) (requests []request, same bool, err error) {
+	has, entries, err := m.owned(o)
+	if err != nil {
+		return nil, false, err
 	}
-	requests, _, err := m.remove(o)
-	return requests, err
+	mark, gone := o.Mark(), newPlacedSet()
+	if err := m.present(gone, o, has, func(Forward) bool { return true }, nil); err != nil {
+		return nil, false, err
+	}
+	same = slices.Equal(has, p.Forwards)
+	wants := 0
+	for _, f := range p.Forwards {
+		wants += len(f.elements(o.Network, mark, p.claims(f)))
+	}
+	same = same && wants == len(gone.list) && len(entries) == len(p.Forwards)
+	err = m.present(gone, o, p.Forwards, p.claims, func(f Forward, holder string) error { return newConflict(f, holder) })
+	requests = eachSet(gone.list, table.delElements)
+	return append(requests, portsTable(o.Network).delElements(forwardsSet, entries)...), same, err
 }
 
 // remove returns the requests that remove what o has, and what that is.
 func (m nftPortMap) remove(o Owner) ([]request, []Forward, error) {
-	t, mark := portsTable(o.Network), o.Mark()
-	entries, err := m.conn.entries(t, forwardsSet, mark)
-	if err != nil || len(entries) == 0 {
+	has, entries, err := m.owned(o)
+	if err != nil {
 		return nil, nil, err
 	}
-	var gone []placed
-	var forwards []Forward
-	for _, entry := range entries {
-		f, ok := parseForward(entry.data)
-		if !ok {
-			continue
+	gone := newPlacedSet()
+	if err := m.present(gone, o, has, func(Forward) bool { return true }, nil); err != nil {
+		return nil, nil, err
+	}
+	requests := eachSet(gone.list, table.delElements)
+	return append(requests, portsTable(o.Network).delElements(forwardsSet, entries)...), has, nil
+}
+
+// owned returns what the index says that o has, and its entries there.
+func (m nftPortMap) owned(o Owner) (has []Forward, entries []element, err error) {
+	entries, err = m.conn.entries(portsTable(o.Network), forwardsSet, o.Mark())
+	for _, e := range entries {
+		if f, ok := parseForward(e.data); ok {
+			has = append(has, f)
 		}
-		forwards = append(forwards, f)
-		for _, e := range f.elements(o.Network, mark, true) {
+	}
+	return has, entries, err
+}
+
+// present adds to a list the elements for forwards that are there and are o's. Those
+// of others are passed to taken, if not nil.
+func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim func(Forward) bool, taken func(f Forward, holder string) error) error {
+	mark := o.Mark()
+	for _, f := range forwards {
+		for _, e := range f.elements(o.Network, mark, claim(f)) {
 			there, err := m.conn.element(e.table, e.set, e.key)
-			if err == nil && there.comment == mark {
-				gone = append(gone, e)
-			} else if err != nil && !errors.Is(err, unix.ENOENT) {
-				return nil, nil, err
+			switch {
+			case errors.Is(err, unix.ENOENT):
+			case err != nil:
+				return err
+			case there.comment == mark:
+				list.add(e)
+			case taken != nil:
+				return taken(f, there.comment)
 			}
 		}
 	}
-	requests := eachSet(gone, table.delElements)
-	return append(requests, t.delElements(forwardsSet, entries)...), forwards, nil
+	return nil
+}
+
+// placedSet is a list of elements without duplicates.
+type placedSet struct {
+	list []placed
+	seen map[string]bool
+}
+
+func newPlacedSet() *placedSet { return &placedSet{seen: map[string]bool{}} }
+
+// add adds e, unless it is there.
+func (s *placedSet) add(e placed) {
+	id := e.table.name + "/" + e.set + "/" + string(e.key)
+	if !s.seen[id] {
+		s.seen[id] = true
+		s.list = append(s.list, e)
+	}
 }
 
 // check compares what is there with what ensure makes.

@@ -69,6 +69,12 @@ func (c *conn) chainsOfNAT(chains []chainAndShared) ([]request, error) {
 	var requests []request
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
 		t := table{family: family, name: "nat"}
+		if there, err := c.hasTable(t); err != nil || !there {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
 		var ends []request
 		done := map[string]bool{}
 		for _, l := range chains {
@@ -136,15 +142,26 @@ func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chain
 	return requests, nil
 }
 
+// hasTable reports whether there is a table.
+func (c *conn) hasTable(t table) (bool, error) {
+	a := attrs(nil).str(unix.NFTA_TABLE_NAME, t.name)
+	return c.isThere(request{typ: nftMessage(unix.NFT_MSG_GETTABLE), family: t.family, attrs: a}, t.name)
+}
+
 // hasChain reports whether there is a chain.
 func (c *conn) hasChain(t table, name string) (bool, error) {
 	a := attrs(nil).str(unix.NFTA_CHAIN_TABLE, t.name).str(unix.NFTA_CHAIN_NAME, name)
-	err := c.do(request{typ: nftMessage(unix.NFT_MSG_GETCHAIN), family: t.family, attrs: a}, nil)
+	return c.isThere(request{typ: nftMessage(unix.NFT_MSG_GETCHAIN), family: t.family, attrs: a}, name)
+}
+
+// isThere asks for one thing with a name.
+func (c *conn) isThere(r request, name string) (bool, error) {
+	err := c.do(r, nil)
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("look for chain %s: %w", name, err)
+		return false, fmt.Errorf("look for %s: %w", name, err)
 	}
 	return true, nil
 }
@@ -169,6 +186,12 @@ func (c *conn) referencePortMap(o Owner) ([]request, error) {
 	var requests []request
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
 		t := table{family: family, name: "cni_hostport"}
+		if there, err := c.hasTable(t); err != nil || !there {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
 		for _, chain := range []string{"hostports", "hostip_hostports"} {
 			rs, err := c.rulesOf(t, chain, func(r ruleSeen) bool { return r.comment == o.ContainerID })
 			if err != nil {

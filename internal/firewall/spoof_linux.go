@@ -122,11 +122,18 @@ func (h *Host) EnsureSpoofFilter(ctx context.Context, p Port) error {
 	}
 	t, mark := spoofTable(p.Owner.Network), p.Owner.Mark()
 	port, sender := p.key()
-	exact := false // whether to read the elements first
+	// Whether to read the elements first: see the same of masquerading.
+	exact, err := h.conn.hasEntry(t, spoofOwners, mark)
+	if err != nil {
+		return err
+	}
 	return retry(ctx, func() error {
 		generation, requests, err := h.conn.settle(t, func([]ruleSeen) layout { return spoofLayout(p.Owner.Network) })
 		if err != nil {
 			return err
+		}
+		if exact && len(requests) == 0 && h.CheckSpoofFilter(ctx, p) == nil {
+			return nil
 		}
 		if exact {
 			rs, err := h.clearPort(t, mark, port)

@@ -15,8 +15,8 @@ import (
 	"github.com/cnikit/cnikit/types"
 )
 
-// ERR-006, ERR-007, ERR-008, ERR-009, ERR-010, ERR-012, ERR-013, ERR-014,
-// ERR-015, ERR-016, ERR-018, ERR-021: the numbers are promises.
+// ERR-008, ERR-009, ERR-012, ERR-013, ERR-014, ERR-015, ERR-021: the numbers are
+// promises.
 func TestCode(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[types.Code]uint{

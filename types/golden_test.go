@@ -151,8 +151,8 @@ func goldenResults() map[string]string {
 
 // RES-001, RES-002, RES-003, RES-004, RES-005, RES-006, RES-007, RES-016,
 // RES-019, RES-028, RES-029, RES-031, RES-032, CONV-002, CONV-004, CONV-007,
-// CONV-009, CONV-010, CONV-013, CONV-018, AMB-081, AMB-088, VER-012: every result
-// in every version, byte for byte, and as the slow converter has it.
+// CONV-009, CONV-010, CONV-013, CONV-018, AMB-081, AMB-088: every result in every
+// version, byte for byte, and as the slow converter has it.
 func TestResult_Encode_Golden(t *testing.T) {
 	t.Parallel()
 	for name, in := range goldenResults() {

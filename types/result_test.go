@@ -68,7 +68,7 @@ func TestResult_Merge(t *testing.T) {
 		{"own into previous", prev, own, both},
 		{"nothing into previous", prev, `{}`, prev},
 		{"previous into nothing", `{}`, prev, prev},
-		// CHAIN-014: an empty dns of an IPAM plugin says nothing.
+		// An empty dns of an IPAM plugin says nothing.
 		{"empty dns", prev, `{"dns":{"nameservers":[]}}`, prev},
 	}
 	for _, tt := range tests {

@@ -60,8 +60,21 @@ func TestConn_EnsureVeth(t *testing.T) {
 	if err != nil || peer.Name != "eth0" {
 		t.Errorf("Peer = %+v, %v, want eth0", peer, err)
 	}
-	if _, err := host.Peer(ctx, v.Host, newSpace(t).Conn); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Peer elsewhere = %v, want %v", err, fs.ErrNotExist)
+	// Elsewhere there may be nothing under its number, or another veth.
+	empty, other := newSpace(t), newSpace(t)
+	other.veth(t, newSpace(t), netutil.VethConfig{Name: "other"})
+	for range v.Host.Index { // so that the numbers of the other veth's peer cannot be ours
+		other.veth(t, newSpace(t), netutil.VethConfig{Name: "more"})
+		if err := other.DelLink(ctx, "more", "veth"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	strangers := newSpace(t)
+	other.veth(t, strangers, netutil.VethConfig{Name: "last"})
+	for name, in := range map[string]space{"nothing": empty, "another veth": strangers} {
+		if _, err := host.Peer(ctx, v.Host, in.Conn); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Peer where there is %s = %v, want %v", name, err, fs.ErrNotExist)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func census(t *testing.T) (threads map[string]int, files int) {
 //
 // PROTO-046.
 func TestNS_Do_Lifetime(t *testing.T) {
-	const spaces, callers, calls = 8, 64, 100
+	const spaces, callers, calls = 8, 64, 50
 	paths := make([]string, spaces)
 	names := make([]string, spaces)
 	for i := range paths {

@@ -155,20 +155,41 @@ func TestDel_Other(t *testing.T) {
 	}
 }
 
+// A name that is a link to another is not that other's.
+func TestDel_Symlink(t *testing.T) {
+	t.Parallel()
+	nstest.New(t)
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "name"), filepath.Join(dir, "link")
+	mustCreate(t, path)
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.Del(link); err == nil {
+		t.Error("Del of a symbolic link = nil, want an error")
+	}
+	if got := mounts(t, path); got != 1 {
+		t.Errorf("mounts at what the link leads to = %d, want 1", got)
+	}
+}
+
 func TestDel_Concurrent(t *testing.T) {
 	t.Parallel()
 	nstest.New(t)
 	path := filepath.Join(t.TempDir(), "name")
-	for range 20 {
+	for range 30 {
 		closeNS(t, mustCreate(t, path))
 		var group sync.WaitGroup
-		for range 4 {
+		start := make(chan bool)
+		for range 8 {
 			group.Go(func() {
+				<-start
 				if err := ns.Del(path); err != nil {
 					t.Error(err)
 				}
 			})
 		}
+		close(start)
 		group.Wait()
 	}
 }

@@ -171,6 +171,20 @@ func TestConn_Routes(t *testing.T) {
 	}
 }
 
+// What a route is removed by need not name its scope.
+func TestConn_DelRoute_AnyScope(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	c := open(t, nstest.New(t))
+	rt := rtnl.Route{Index: veth(t, c), Dst: prefix("10.2.0.0/16"), Scope: rtnl.ScopeLink}
+	if err := c.AddRoute(ctx, rt); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DelRoute(ctx, rtnl.Route{Index: rt.Index, Dst: rt.Dst}); err != nil {
+		t.Errorf("DelRoute without the scope = %v", err)
+	}
+}
+
 // A route with several ways is listed once for each.
 func TestConn_Routes_Multipath(t *testing.T) {
 	t.Parallel()

@@ -43,6 +43,7 @@ type attachment struct {
 	host, sandbox *netutil.Conn
 	bridge        *netutil.Link
 	veth          *netutil.Veth
+	gatewayLink   *netutil.Link // of the VLAN; nil if the bridge itself is it
 	result        *types.Result // of the IPAM plugin; empty without one
 }
 
@@ -69,6 +70,7 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 	a := &attachment{request: r, host: host, sandbox: sandbox, result: &types.Result{}}
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) error { return a.plug(ctx, n) },
+		a.tag,
 		a.address,
 		a.gateway,
 		a.filter,
@@ -89,7 +91,11 @@ func (a *attachment) plug(ctx context.Context, n *ns.NS) (err error) {
 	if err != nil {
 		return err
 	}
-	a.bridge, _, err = a.host.EnsureBridge(ctx, c.bridge(), netutil.BridgeConfig{MTU: max(c.MTU, 0), Promisc: c.PromiscMode})
+	a.bridge, _, err = a.host.EnsureBridge(ctx, c.bridge(), netutil.BridgeConfig{
+		MTU:           max(c.MTU, 0),
+		Promisc:       c.PromiscMode,
+		VLANFiltering: c.VLANs.wanted(),
+	})
 	if err != nil {
 		return err
 	}
@@ -166,8 +172,16 @@ func (a *attachment) gateway(ctx context.Context) error {
 	if !a.Conf.gateway() || len(a.result.IPs) == 0 {
 		return nil
 	}
+	link := a.bridge
+	if a.Conf.Access != 0 {
+		var err error
+		if link, _, err = a.host.EnsureVLANGateway(ctx, a.bridge, a.Conf.Access, max(a.Conf.MTU, 0)); err != nil {
+			return err
+		}
+		a.gatewayLink = link
+	}
 	gateways, is4, is6 := gatewaysOf(a.result.IPs)
-	if _, err := a.host.EnsureGateways(ctx, a.bridge, gateways, a.Conf.ForceAddress); err != nil {
+	if _, err := a.host.EnsureGateways(ctx, link, gateways, a.Conf.ForceAddress); err != nil {
 		return err
 	}
 	return a.host.SetForwarding(is4, is6)
@@ -249,6 +263,9 @@ func (a *attachment) report() *types.Result {
 	own.AddInterface(types.Interface{Name: a.bridge.Name, MAC: a.bridge.MAC.String()})
 	own.AddInterface(types.Interface{Name: a.veth.Host.Name, MAC: a.veth.Host.MAC.String(), MTU: uint32(a.veth.Host.MTU)})
 	own.AddInterface(types.Interface{Name: a.IfName, MAC: a.veth.Peer.MAC.String(), MTU: uint32(a.veth.Peer.MTU), Sandbox: a.Netns}, a.result.IPs...)
+	if a.gatewayLink != nil {
+		own.AddInterface(types.Interface{Name: a.gatewayLink.Name, MAC: a.gatewayLink.MAC.String()})
+	}
 	if !a.Net.DNS.IsZero() {
 		own.DNS = a.Net.DNS
 	}

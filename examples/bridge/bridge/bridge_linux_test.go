@@ -18,6 +18,7 @@ import (
 
 	"github.com/cnikit/cnikit/examples/bridge/bridge"
 	"github.com/cnikit/cnikit/examples/host-local/hostlocal"
+	"github.com/cnikit/cnikit/internal/nstest"
 	"github.com/cnikit/cnikit/internal/plugintest"
 	"github.com/cnikit/cnikit/skel/skeltest"
 	"github.com/cnikit/cnikit/types"
@@ -489,6 +490,13 @@ func TestRefused(t *testing.T) {
 		{`,"disableContainerInterface":true,"ipam":{"type":"host-local"}`, "disableContainerInterface"},
 		{`,"ipMasqBackend":"ebpf"`, "ebpf"},
 		{`,"bridge":"a-name-that-is-too-long"`, "bridge"},
+		{`,"vlan":4095`, "4095"},
+		{`,"vlan":-1`, "vlan"},
+		{`,"vlanTrunk":[null]`, "vlanTrunk[0]"},
+		{`,"vlanTrunk":[{}]`, "vlanTrunk[0]"},
+		{`,"vlanTrunk":[{"id":5},{"minID":9}]`, "vlanTrunk[1]"},
+		{`,"vlanTrunk":[{"minID":9,"maxID":8}]`, "vlanTrunk[0]"},
+		{`,"vlanTrunk":[{"id":0}]`, "vlanTrunk[0]"},
 		{`,"runtimeConfig":{"mac":"zz"}`, "runtimeConfig.mac"},
 		{`,"ipam":{"type":"../host-local"}`, "ipam.type"},
 		{`,"ipam":{"type":"missing"}`, "missing"},
@@ -662,5 +670,48 @@ func TestStatus(t *testing.T) {
 	n.Add(t, network, n.Container(t, "c1")) // the only address
 	if err := n.Runtime.Status(ctx, network); !errors.Is(err, types.ErrPluginNotAvailable) {
 		t.Errorf("STATUS without a free address = %v, want code 50", err)
+	}
+}
+
+// VLANs of a port, where the kernel can filter them, and else a clear word. C-38.
+func TestVLAN(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", `,"isGateway":true,"vlan":100,"vlanTrunk":[{"id":200},{"minID":300,"maxID":302}]`, subnet4))
+	c := n.Container(t, "c1")
+	result, err := n.Runtime.Add(ctx, network, c.Attachment)
+	if err != nil && strings.Contains(err.Error(), "vlan filtering: operation not supported") {
+		nstest.Lacks(t, "bridge VLAN filtering", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Interfaces) != 4 || result.Interfaces[3].Name != "br0.100" {
+		t.Errorf("interfaces = %+v, want br0.100 as the fourth", result.Interfaces)
+	}
+	port := result.Interfaces[1].Name
+	var vlans []struct {
+		Name  string `json:"ifname"`
+		VLANs []struct {
+			VLAN  int      `json:"vlan"`
+			End   int      `json:"vlanEnd"`
+			Flags []string `json:"flags"`
+		} `json:"vlans"`
+	}
+	if err := json.Unmarshal(n.Host.Output(t, "bridge", "-j", "vlan", "show", "dev", port), &vlans); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(vlans); got != fmt.Sprintf("[{%s [{100 0 [PVID Egress Untagged]} {200 0 []} {300 302 []}]}]", port) &&
+		got != fmt.Sprintf("[{%s [{100 0 [PVID Egress Untagged]} {200 0 []} {300 0 []} {301 0 []} {302 0 []}]}]", port) {
+		t.Errorf("VLANs of the port = %s", got)
+	}
+	if got := plugintest.FindLink(t, n.Host, "br0.100").Addresses(); !slices.Equal(got, []string{"10.1.2.1/24"}) {
+		t.Errorf("addresses of br0.100 = %q", got)
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
 	}
 }

@@ -89,10 +89,16 @@ func checkHost(ctx context.Context, r *request, host, sandbox *netutil.Conn, lin
 		return nil, fmt.Errorf("link %s: hairpin %t and isolated %t, want %t and %t", port.Name,
 			port.Port.Hairpin, port.Port.Isolated, r.Conf.HairpinMode, r.Conf.PortIsolation)
 	}
-	if r.Conf.gateway() {
-		return port, checkGateways(ctx, host, br, ips)
+	if err := checkVLANs(ctx, r, host, port); err != nil || !r.Conf.gateway() {
+		return port, err
 	}
-	return port, nil
+	if r.Conf.Access != 0 {
+		br, err = host.Link(ctx, netutil.VLANGatewayName(br.Name, r.Conf.Access))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return port, checkGateways(ctx, host, br, ips)
 }
 
 func checkGateways(ctx context.Context, host *netutil.Conn, br *netutil.Link, ips []types.IP) error {
@@ -103,7 +109,7 @@ func checkGateways(ctx context.Context, host *netutil.Conn, br *netutil.Link, ip
 	gateways, _, _ := gatewaysOf(ips)
 	for _, want := range gateways {
 		if !slices.ContainsFunc(have, func(a netutil.Addr) bool { return a.Prefix == want }) {
-			return fmt.Errorf("bridge %s: gateway address %s is missing", br.Name, want)
+			return fmt.Errorf("link %s: gateway address %s is missing", br.Name, want)
 		}
 	}
 	return nil

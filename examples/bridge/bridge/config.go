@@ -45,6 +45,7 @@ type Config struct {
 	EnableDAD bool `json:"enabledad"`
 	// DisableContainerInterface leaves the container's end down.
 	DisableContainerInterface bool `json:"disableContainerInterface"`
+	VLANs
 
 	// IPAM is read here only to tell whether there are addresses at all.
 	IPAM struct {
@@ -74,6 +75,9 @@ func (c *Config) Validate() error {
 		return errors.New("hairpinMode and promiscMode exclude each other")
 	case c.DisableContainerInterface && c.IPAM.Type != "":
 		return errors.New("disableContainerInterface and ipam exclude each other: an interface that is down has no use for an address")
+	}
+	if err := c.VLANs.validate(); err != nil {
+		return err
 	}
 	switch c.IPMasqBackend {
 	case "", netutil.NFTables, netutil.IPTables:

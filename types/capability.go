@@ -114,7 +114,7 @@ func (p *PortMapping) UnmarshalJSON(data []byte) error {
 
 func (n node) portMapping() (p PortMapping, err error) {
 	p.Protocol = "tcp"
-	_, err = n.fields(func(key string, v node) (err error) {
+	err = n.fields(func(key string, v node) (err error) {
 		switch key {
 		case "hostPort":
 			p.HostPort, err = v.port()
@@ -230,7 +230,7 @@ func (r *IPRange) UnmarshalJSON(data []byte) error {
 }
 
 func (n node) ipRange() (r IPRange, err error) {
-	_, err = n.fields(func(key string, v node) (err error) {
+	err = n.fields(func(key string, v node) (err error) {
 		switch key {
 		case "subnet":
 			r.Subnet, err = v.prefix()
@@ -317,7 +317,7 @@ func (b *Bandwidth) UnmarshalJSON(data []byte) error {
 }
 
 func (n node) bandwidth() (b Bandwidth, err error) {
-	_, err = n.fields(func(key string, v node) (err error) {
+	err = n.fields(func(key string, v node) (err error) {
 		switch key {
 		case "ingressRate":
 			b.IngressRate, err = v.uint(64)
@@ -383,7 +383,7 @@ func (d RuntimeDNS) IsZero() bool { return len(d.Servers)+len(d.Searches)+len(d.
 func (d *RuntimeDNS) UnmarshalJSON(data []byte) error {
 	return capabilityValue(data, func(n node) (err error) {
 		var got RuntimeDNS
-		_, err = n.fields(func(key string, v node) (err error) {
+		err = n.fields(func(key string, v node) (err error) {
 			switch key {
 			case "servers":
 				got.Servers, err = collect(v, node.text)

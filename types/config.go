@@ -68,7 +68,7 @@ func ParsePluginConfig(data []byte) (*PluginConfig, error) {
 	}
 	c := &PluginConfig{CNIVersion: V010, Raw: doc.raw}
 	named := false
-	_, err = doc.fields(func(key string, v node) (err error) {
+	err = doc.fields(func(key string, v node) (err error) {
 		switch key {
 		case "name":
 			named = true
@@ -126,7 +126,7 @@ func (n node) requestVersion() (Version, error) {
 }
 
 func (n node) ipam() (i IPAM, err error) {
-	_, err = n.fields(func(_ string, v node) (err error) {
+	err = n.fields(func(_ string, v node) (err error) {
 		i.Type, err = v.pluginType()
 		return err
 	}, "type")
@@ -215,7 +215,7 @@ func (c *PluginConfig) ValidAttachments() ([]Attachment, error) {
 // Spec: checklist GC-021.
 func attachments(list node) ([]Attachment, error) {
 	return collect(list, func(n node) (a Attachment, err error) {
-		_, err = n.fields(func(key string, v node) (err error) {
+		err = n.fields(func(key string, v node) (err error) {
 			switch key {
 			case "containerID":
 				a.ContainerID, err = v.text()

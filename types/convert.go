@@ -52,7 +52,7 @@ func (n node) resultVersion(v Version) (Version, error) {
 	if v == 0 {
 		v = V010
 	}
-	_, err := n.fields(func(_ string, c node) error {
+	err := n.fields(func(_ string, c node) error {
 		named, err := c.version()
 		if named != 0 {
 			v = named
@@ -76,7 +76,7 @@ func unknownVersion(v Version) error {
 // flatResult reads a result of 0.1.0 or 0.2.0.
 func (n node) flatResult() (*Result, error) {
 	r := &Result{}
-	extra, err := n.fields(func(key string, c node) (err error) {
+	extra, err := n.fieldsAndExtra(func(key string, c node) (err error) {
 		switch key {
 		case "ip4", "ip6":
 			err = c.block(r, key == "ip4")
@@ -93,7 +93,7 @@ func (n node) flatResult() (*Result, error) {
 func (n node) block(r *Result, want4 bool) error {
 	var ip IP
 	var routes []Route
-	extra, err := n.fields(func(key string, c node) (err error) {
+	extra, err := n.fieldsAndExtra(func(key string, c node) (err error) {
 		switch key {
 		case "ip":
 			ip.Address, err = c.prefix()
@@ -123,7 +123,7 @@ func (n node) block(r *Result, want4 bool) error {
 func (n node) listResult(v Version) (*Result, error) {
 	r := &Result{}
 	var historical []IP
-	extra, err := n.fields(func(key string, c node) (err error) {
+	extra, err := n.fieldsAndExtra(func(key string, c node) (err error) {
 		switch key {
 		case "interfaces":
 			r.Interfaces, err = collect(c, node.iface)
@@ -149,7 +149,7 @@ func (n node) listResult(v Version) (*Result, error) {
 }
 
 func (n node) iface() (i Interface, err error) {
-	i.Extra, err = n.fields(func(key string, c node) (err error) {
+	i.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
 		switch key {
 		case "name":
 			i.Name, err = c.text()
@@ -170,7 +170,7 @@ func (n node) iface() (i Interface, err error) {
 }
 
 func (n node) ip() (ip IP, err error) {
-	ip.Extra, err = n.fields(func(key string, c node) (err error) {
+	ip.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
 		switch key {
 		case "address":
 			ip.Address, err = c.prefix()
@@ -192,7 +192,7 @@ func (n node) ip() (ip IP, err error) {
 }
 
 func (n node) route() (r Route, err error) {
-	r.Extra, err = n.fields(func(key string, c node) (err error) {
+	r.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
 		switch key {
 		case "dst":
 			r.Dst, err = c.prefix()
@@ -225,7 +225,7 @@ func (n node) uint32() (uint32, error) {
 }
 
 func (n node) dns() (d DNS, err error) {
-	d.Extra, err = n.fields(func(key string, c node) (err error) {
+	d.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
 		switch key {
 		case "nameservers":
 			d.Nameservers, err = collect(c, node.text)
@@ -290,7 +290,7 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	v := Newest
-	_, err := doc.fields(func(string, node) error {
+	err := doc.fields(func(string, node) error {
 		v = V020
 		return nil
 	}, "ip4", "ip6")

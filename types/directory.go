@@ -112,7 +112,7 @@ func (n *Network) loadPlugin(path string) error {
 //
 // Spec: checklist CONF-020, AMB-027.
 func (n *Network) checkOwner(doc node) error {
-	_, err := doc.fields(func(key string, v node) error {
+	err := doc.fields(func(key string, v node) error {
 		switch key {
 		case "name":
 			name, err := v.text()
@@ -221,7 +221,7 @@ func nameIn(data []byte) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = doc.fields(func(_ string, v node) (err error) {
+	err = doc.fields(func(_ string, v node) (err error) {
 		name, err = v.name(ValidateNetworkName)
 		return err
 	}, "name")

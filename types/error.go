@@ -231,7 +231,7 @@ func DecodeError(data []byte) (*Error, error) {
 	}
 	var e Error
 	coded := false
-	_, err = doc.fields(func(key string, v node) (err error) {
+	err = doc.fields(func(key string, v node) (err error) {
 		switch key {
 		case "cniVersion":
 			// The version of a failed plugin decides nothing.

@@ -195,29 +195,43 @@ func pathKey(key string) string {
 const maxFields = 16
 
 // fields calls set for each known member that is there and not null, in the
-// order of known, and returns the members that match none of them. Keys match
-// ignoring case; where a key occurs more than once the exact spelling wins, and
-// then the last.
-func (n node) fields(set func(key string, v node) error, known ...string) (map[string]json.RawMessage, error) {
+// order of known. Keys match ignoring case; where a key occurs more than once the
+// exact spelling wins, and then the last.
+func (n node) fields(set func(key string, v node) error, known ...string) error {
+	return n.split(set, func(_, _ json.RawMessage) {}, known)
+}
+
+// fieldsAndExtra is fields, and returns the members that match none of known.
+func (n node) fieldsAndExtra(set func(key string, v node) error, known ...string) (extra map[string]json.RawMessage, err error) {
+	err = n.split(set, func(quoted, value json.RawMessage) {
+		if extra == nil {
+			extra = make(map[string]json.RawMessage)
+		}
+		extra[unquote(quoted)] = slices.Clip(value)
+	}, known)
+	if err != nil {
+		return nil, err
+	}
+	return extra, nil
+}
+
+// split calls set for the known members, and keep for all others.
+func (n node) split(set func(key string, v node) error, keep func(quoted, value json.RawMessage), known []string) error {
 	var picked [maxFields]struct {
 		value json.RawMessage
 		exact bool
 	}
-	var extra map[string]json.RawMessage
 	err := n.walk(func(quoted, value json.RawMessage) {
 		k, exact := match(quoted, known)
 		switch {
 		case k < 0:
-			if extra == nil {
-				extra = make(map[string]json.RawMessage)
-			}
-			extra[unquote(quoted)] = slices.Clip(value)
+			keep(quoted, value)
 		case exact || !picked[k].exact:
 			picked[k].value, picked[k].exact = value, exact
 		}
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for k, key := range known {
 		v := node{raw: picked[k].value}
@@ -225,10 +239,10 @@ func (n node) fields(set func(key string, v node) error, known ...string) (map[s
 			continue
 		}
 		if err := set(key, v); err != nil {
-			return nil, under(key, err)
+			return under(key, err)
 		}
 	}
-	return extra, nil
+	return nil
 }
 
 // match returns the position of the known key that a key in quotes matches, or

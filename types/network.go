@@ -130,7 +130,7 @@ func listKeys() []string {
 // readList reads the keys of the list, and its plugins.
 func (n *Network) readList(doc node, flat bool) error {
 	var single Version
-	_, err := doc.fields(func(key string, v node) (err error) {
+	err := doc.fields(func(key string, v node) (err error) {
 		switch key {
 		case "name":
 			n.Name, err = v.name(ValidateNetworkName)
@@ -223,7 +223,7 @@ func (n *Network) readPlugins(list node) ([]NetworkPlugin, error) {
 // Spec: checklist CONF-021, CONF-026 to CONF-029.
 func (n *Network) readPlugin(v node, at string) (p NetworkPlugin, err error) {
 	p.Raw = slices.Clip(v.raw)
-	_, err = v.fields(func(key string, c node) (err error) {
+	err = v.fields(func(key string, c node) (err error) {
 		switch key {
 		case "type":
 			p.Type, err = c.name(ValidatePluginType)

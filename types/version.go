@@ -195,7 +195,7 @@ func DecodeVersionInfo(data []byte) (VersionInfo, error) {
 	if err != nil {
 		return info, err
 	}
-	_, err = doc.fields(func(key string, v node) (err error) {
+	err = doc.fields(func(key string, v node) (err error) {
 		switch key {
 		case "cniVersion":
 			info.CNIVersion, err = v.version()

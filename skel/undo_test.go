@@ -253,19 +253,20 @@ func TestPlugin_Run_Stuck(t *testing.T) {
 	var did trace
 	var log bytes.Buffer
 	release, left := make(chan struct{}), make(chan struct{})
-	p := adder(func(ctx context.Context, r *skel.Request[conf]) (*types.Result, error) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := adder(func(_ context.Context, r *skel.Request[conf]) (*types.Result, error) {
 		defer close(left)
 		r.Undo(did.undo("before"))
+		cancel()
 		<-release
 		r.Log.Debug("a record after the end")
 		r.Undo(did.undo("after"))
 		r.Undo(func(context.Context) error { panic("nobody is left to tell") })
 		return sample(), nil
 	})
-	p.Timeout = time.Millisecond
 	p.Log = func(*conf) skel.LogOptions { return skel.LogOptions{JSON: true} }
 	env := soon(skel.Env{Environ: environ("ADD"), Stdin: strings.NewReader(request("1.1.0")), Stderr: &log})
-	runEnv(t.Context(), p, env).failure(t, types.ErrTryAgainLater, "adder did not finish within 1ms", "no stop within 50ms")
+	runEnv(ctx, p, env).failure(t, types.ErrTryAgainLater, "canceled", "no stop within 50ms")
 	if did.String() != "before" {
 		t.Errorf("undone = %q, want before", did.String())
 	}
@@ -288,7 +289,8 @@ func TestRequest_Undo_Stuck(t *testing.T) {
 		r.Undo(func(context.Context) error { <-release; return nil })
 		return nil, errors.New("no luck")
 	})
-	env := soon(skel.Env{Environ: environ("ADD"), Stdin: strings.NewReader(request("1.1.0"))})
+	env := skel.Env{Environ: environ("ADD"), Stdin: strings.NewReader(request("1.1.0"))}
+	env = skel.WithTimes(env, time.Second, time.Millisecond, 0)
 	runEnv(t.Context(), p, env).failure(t, types.ErrInternal, "no luck", "no stop within")
 	if did.String() != "last" {
 		t.Errorf("undone = %q, want last", did.String())
@@ -298,7 +300,11 @@ func TestRequest_Undo_Stuck(t *testing.T) {
 // So is a Validate, which runs before the handler.
 type stuckConf struct{}
 
+// validating gets a value when Validate is at work.
+var validating = make(chan struct{})
+
 func (*stuckConf) Validate() error {
+	validating <- struct{}{}
 	select {}
 }
 
@@ -309,10 +315,14 @@ func TestPlugin_Run_StuckValidate(t *testing.T) {
 		Versions: []types.Version{types.V031},
 		Add:      func(context.Context, *skel.Request[stuckConf]) (*types.Result, error) { return sample(), nil },
 		Del:      skel.NothingToDo[stuckConf],
-		Timeout:  time.Millisecond,
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-validating
+		cancel()
+	}()
 	env := soon(skel.Env{Environ: environ("ADD"), Stdin: strings.NewReader(request("0.3.1"))})
-	runEnv(t.Context(), p, env).failure(t, types.ErrTryAgainLater)
+	runEnv(ctx, p, env).failure(t, types.ErrTryAgainLater, "no stop within 50ms")
 }
 
 // A result that cannot be delivered is a failure: the runtime does not know of the

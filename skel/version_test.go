@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cnikit/cnikit/skel"
 	"github.com/cnikit/cnikit/types"
@@ -49,7 +50,11 @@ func TestPlugin_Run_Version(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var r recorder
-			got := runEnv(t.Context(), r.plugin(), skel.Env{Environ: []string{"CNI_COMMAND=VERSION", "CNI_NETNS=dummy"}, Stdin: tt.stdin})
+			env := skel.Env{Environ: []string{"CNI_COMMAND=VERSION", "CNI_NETNS=dummy"}, Stdin: tt.stdin}
+			if _, silent := tt.stdin.(openPipe); !silent {
+				env = skel.WithTimes(env, 0, 0, time.Minute) // the answer does not wait for it
+			}
+			got := runEnv(t.Context(), r.plugin(), env)
 			if got.exit != 0 {
 				t.Fatalf("exit = %d, want 0: %s", got.exit, got.stdout)
 			}

@@ -95,7 +95,7 @@ func TestNS_Output(t *testing.T) {
 func TestNS_Path(t *testing.T) {
 	t.Parallel()
 	host, sandbox := nstest.New(t), nstest.New(t)
-	cmd := exec.Command("readlink", "/proc/self/ns/net", sandbox.Path())
+	cmd := exec.Command("sh", "-c", "readlink /proc/self/ns/net; readlink "+sandbox.Path())
 	var out strings.Builder
 	cmd.Stdout = &out
 	if err := host.Run(cmd); err != nil {

@@ -43,8 +43,9 @@ func TestConn_AddLink_Veth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after := host.Sent(); after != before+1 {
-		t.Errorf("messages sent = %d, want 1", after-before)
+	// A kernel before 6.2 does not tell what it made and has to be asked.
+	if n := host.Sent() - before; n != 1 && n != 2 {
+		t.Errorf("messages sent = %d, want 1", n)
 	}
 	got, err := host.LinkByIndex(ctx, made.Index)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -16,13 +17,17 @@ import (
 // address: by a gratuitous ARP request for each IPv4 address, and an unsolicited neighbour
 // advertisement for each IPv6 address. Who remembers another hardware address, because
 // a container that is gone had the address, forgets that at once. The link must be up, and
-// its other end, too; nobody answers, and a packet that gets lost is not sent again.
+// its other end, too; nobody answers, and a packet that gets lost is not sent again. On a
+// link that is no Ethernet the error is [errors.ErrUnsupported].
 //
 // Equivalent to: arping -c 1 -U -I LINK IP; ndsend IP LINK
 // Spec: RFC 5227, section 3; RFC 4861, section 7.2.6.
 func (c *Conn) Announce(ctx context.Context, link *Link, ips ...netip.Addr) (err error) {
 	if len(ips) == 0 {
 		return nil
+	}
+	if len(link.MAC) != 6 {
+		return fmt.Errorf("announce on %s, which is no Ethernet: %w", link.Name, errors.ErrUnsupported)
 	}
 	// Protocol 0 receives nothing, so that no packet waits on the socket to be thrown away.
 	fd, err := c.socket(syscall.AF_PACKET, syscall.SOCK_DGRAM, 0)

@@ -4,6 +4,7 @@ package netutil_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -92,6 +93,10 @@ func TestConn_Announce_Errors(t *testing.T) {
 	_, box, v := pair(t)
 	if err := box.Announce(t.Context(), v.Peer); err != nil {
 		t.Errorf("Announce of nothing = %v", err)
+	}
+	tunnel := &netutil.Link{Index: v.Peer.Index, Name: "tun0"}
+	if err := box.Announce(t.Context(), tunnel, ip("10.0.0.2")); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Announce on a tunnel = %v, want %v", err, errors.ErrUnsupported)
 	}
 	if err := box.Announce(t.Context(), v.Peer, ip("10.0.0.2")); err == nil {
 		t.Error("Announce on a link that is down = nil, want an error")

@@ -323,3 +323,53 @@ func split(list []string, at string) [][]string {
 	}
 	return parts
 }
+
+func BenchmarkConn_Apply(b *testing.B) {
+	_, box, v := pair(b)
+	routes := []types.Route{{Dst: prefix("0.0.0.0/0")}}
+	ips := []types.IP{{Address: prefix("10.0.0.2/24"), Gateway: ip("10.0.0.1")}}
+	for name, cfg := range map[string]netutil.ApplyConfig{
+		"plain":   {},
+		"sysctls": {Sysctls: []netutil.Sysctl{{"ipv4/conf/eth0/arp_notify", "1"}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := box.Apply(b.Context(), v.Peer, ips, routes, cfg); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := box.DelAddr(b.Context(), v.Peer.Index, ips[0].Address); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+func BenchmarkConn_Compare(b *testing.B) {
+	_, box, v := pair(b)
+	routes := []types.Route{{Dst: prefix("0.0.0.0/0")}}
+	ips := []types.IP{{Address: prefix("10.0.0.2/24"), Gateway: ip("10.0.0.1")}}
+	if err := box.Apply(b.Context(), v.Peer, ips, routes, netutil.ApplyConfig{}); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := box.Compare(b.Context(), "eth0", ips, routes); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	s := newSpace(b)
+	for b.Loop() {
+		c, err := netutil.Open(s.ns)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -54,7 +54,7 @@ func newLink(l *rtnl.Link) *Link {
 	k := &Link{
 		Index: l.Index, Name: l.Name, AltNames: l.AltNames, Alias: l.Alias, Kind: l.Kind, MAC: l.MAC, MTU: l.MTU,
 		Up:      l.Flags&rtnl.FlagUp != 0,
-		Running: l.Flags&rtnl.FlagUp != 0 && l.OperState == rtnl.OperUp,
+		Running: running(l),
 		Promisc: l.Flags&rtnl.FlagPromisc != 0,
 		Master:  l.Master, Parent: l.Parent, ParentNSID: l.ParentNS,
 		TxQueueLen: l.TxQueue, Queues: l.Queues,
@@ -69,6 +69,20 @@ func newLink(l *rtnl.Link) *Link {
 		}
 	}
 	return k
+}
+
+// running tells a link that works from one that is only up. Some kinds, such as
+// loopback, never say in what state they are; of those the carrier has to do.
+//
+// Kernel: Documentation/networking/operstates.rst.
+func running(l *rtnl.Link) bool {
+	switch {
+	case l.Flags&rtnl.FlagUp == 0:
+		return false
+	case l.OperState == rtnl.OperUnknown:
+		return l.Flags&rtnl.FlagLowerUp != 0
+	}
+	return l.OperState == rtnl.OperUp
 }
 
 // Link looks up a link by its name or one of its alternative names. The error is

@@ -260,6 +260,17 @@ func TestConn_WaitRunning(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("WaitRunning = %v", err)
 	}
+	// Loopback works as soon as it is up, and never says so.
+	const loopback = 1
+	if l, err := box.LinkByIndex(ctx, loopback); err != nil || l.Running {
+		t.Errorf("loopback that is down = %+v, %v, want it not to run", l, err)
+	}
+	if err := box.SetUp(ctx, loopback); err != nil {
+		t.Fatal(err)
+	}
+	if err := box.WaitRunning(ctx, loopback); err != nil {
+		t.Errorf("WaitRunning for loopback = %v", err)
+	}
 	if err := host.WaitRunning(ctx, 4711); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("WaitRunning for nothing = %v, want %v", err, fs.ErrNotExist)
 	}

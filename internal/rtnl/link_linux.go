@@ -374,7 +374,8 @@ const (
 	FlagPromisc = unix.IFF_PROMISC
 	FlagLowerUp = 1 << 16 // IFF_LOWER_UP: the other end, or the cable, is there
 
-	OperUp = 6 // IF_OPER_UP
+	OperUnknown = 0 // IF_OPER_UNKNOWN
+	OperUp      = 6 // IF_OPER_UP
 
 	PortForwarding = 3 // BR_STATE_FORWARDING
 )

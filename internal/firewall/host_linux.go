@@ -39,6 +39,7 @@ type Host struct {
 	hasNFT  bool   // whether the kernel has nf_tables
 	ns      int    // descriptor of the network namespace, for programs
 	nsID    nsfs.ID
+	noIPSet bool // for tests: as if the kernel had no ip_set
 }
 
 // Open opens the firewall of the network namespace of the calling thread. The error is

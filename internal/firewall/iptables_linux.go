@@ -158,12 +158,18 @@ func (h *Host) table(ctx context.Context, program string) (iptTable, error) {
 	return parseTable(text), err
 }
 
-// restore changes the nat table by lines, all of them or none.
-func (h *Host) restore(ctx context.Context, program string, lines []string) error {
-	if len(lines) == 0 {
+// restore changes the nat table by lines, all of them or none, and the raw table by
+// others. Where there is nothing to change no program is run.
+func (h *Host) restore(ctx context.Context, program string, nat []string, raw ...string) error {
+	text := ""
+	for name, lines := range map[string][]string{"nat": nat, "raw": raw} {
+		if len(lines) > 0 {
+			text += "*" + name + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+		}
+	}
+	if text == "" {
 		return nil
 	}
-	text := "*nat\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
 	_, err := h.run(ctx, text, program, "--noflush")
 	return err
 }
@@ -195,27 +201,32 @@ func legacySuffix(f family) string {
 // removeLegacy removes chains of a container, and the rules in shared chains that lead
 // there, from the nat tables that are not nftables.
 func (h *Host) removeLegacy(ctx context.Context, chains ...chainAndShared) error {
+	return h.changeLegacy(ctx, func(t iptTable) []string { return t.removal(chains) })
+}
+
+// changeLegacy changes the nat tables that are not nftables by the lines that f returns.
+func (h *Host) changeLegacy(ctx context.Context, f func(t iptTable) []string) error {
 	var errs []error
-	for _, f := range families() {
-		if h.legacyTable(f) {
-			errs = append(errs, h.removeLegacyOf(ctx, f, chains))
+	for _, fam := range families() {
+		if h.legacyTable(fam) {
+			errs = append(errs, h.changeLegacyOf(ctx, fam, f))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// removeLegacyOf is removeLegacy for one family.
-func (h *Host) removeLegacyOf(ctx context.Context, f family, chains []chainAndShared) error {
-	suffix := legacySuffix(f)
-	if !findProgram(iptProgram(f, suffix)) {
-		h.log.WarnContext(ctx, "cannot look for rules: there is no program", "program", iptProgram(f, suffix))
+// changeLegacyOf is changeLegacy for one family.
+func (h *Host) changeLegacyOf(ctx context.Context, fam family, f func(t iptTable) []string) error {
+	suffix := legacySuffix(fam)
+	if !findProgram(iptProgram(fam, suffix)) {
+		h.log.WarnContext(ctx, "cannot look for rules: there is no program", "program", iptProgram(fam, suffix))
 		return nil
 	}
-	t, err := h.table(ctx, iptProgram(f, suffix))
+	t, err := h.table(ctx, iptProgram(fam, suffix))
 	if err != nil {
 		return err
 	}
-	return h.restore(ctx, iptProgram(f, suffix+"-restore"), t.removal(chains))
+	return h.restore(ctx, restoreOf(iptProgram(fam, suffix)), f(t))
 }
 
 // removal returns the lines that remove chains and the rules that lead there.
@@ -251,4 +262,20 @@ func nftSuffix(f family) string {
 func findProgram(name string) bool {
 	_, err := exec.LookPath(name)
 	return err == nil
+}
+
+// programsWith names the programs that show a nat table with a chain: of either
+// iptables.
+func (h *Host) programsWith(f family, chain string) []string {
+	var programs []string
+	if h.hasNFT {
+		there, err := h.conn.hasChain(table{family: f.proto, name: "nat"}, chain)
+		if err == nil && there {
+			programs = append(programs, iptProgram(f, nftSuffix(f)))
+		}
+	}
+	if h.legacyTable(f) && findProgram(iptProgram(f, legacySuffix(f))) {
+		programs = append(programs, iptProgram(f, legacySuffix(f)))
+	}
+	return programs
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Masqueraded is an address that is masqueraded, and whose it is.
@@ -26,7 +28,7 @@ func (h *Host) EnsureMasquerade(ctx context.Context, o Owner, addrs []netip.Pref
 	if err != nil || len(addrs) == 0 {
 		return err
 	}
-	return h.masquerade().ensure(ctx, o, addrs)
+	return h.masquerade(ctx).ensure(ctx, o, addrs)
 }
 
 // CheckMasquerade compares what is there with what EnsureMasquerade makes.
@@ -35,7 +37,7 @@ func (h *Host) CheckMasquerade(ctx context.Context, o Owner, addrs []netip.Prefi
 	if err != nil || len(addrs) == 0 {
 		return err
 	}
-	return h.masquerade().check(ctx, o, addrs)
+	return h.masquerade(ctx).check(ctx, o, addrs)
 }
 
 // DelMasquerade removes all that masquerades for o, by either backend, and what the
@@ -48,15 +50,20 @@ func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
 	return errors.Join(
 		h.removeNFT(ctx,
 			func() ([]request, error) { return h.nft().remove(o) },
-			func() ([]request, error) { return h.conn.referenceMasquerade(o) }),
+			func() ([]request, error) { return h.conn.referenceMasquerade(o) },
+			func() ([]request, error) { return h.rules().removalNFT(o) }),
 		h.ipt().remove(o.Network, func(m string) bool { return m == mark }),
-		h.removeLegacy(ctx, referenceMasqueradeChains(o)...),
+		h.changeLegacy(ctx, func(t iptTable) []string {
+			return append(h.rules().removal(t, o), t.removal(referenceMasqueradeChains(o))...)
+		}),
 	)
 }
 
 // ListMasquerade returns what is masqueraded for a network, by either backend.
 func (h *Host) ListMasquerade(ctx context.Context, network string) ([]Masqueraded, error) {
 	all, err := h.ipt().list(network)
+	byRules, e := h.rules().list(ctx, network)
+	all, err = append(all, byRules...), errors.Join(err, e)
 	if h.hasNFT {
 		more, e := h.nft().list(ctx, network)
 		all, err = append(all, more...), errors.Join(err, e)
@@ -74,6 +81,7 @@ func (h *Host) CollectMasquerade(ctx context.Context, network string, keep []Own
 	err := errors.Join(
 		h.ipt().remove(network, func(m string) bool { return !marks[m] }),
 		h.ipt().removeEmpty(ctx, network),
+		h.alone(ctx, func() error { return h.rules().collect(ctx, network, marks) }),
 	)
 	t, sets := masqueradeTable(network), h.nft().allSets()
 	return errors.Join(err, h.collectNFT(ctx, t, sets, marks))
@@ -127,15 +135,26 @@ type masquerader interface {
 }
 
 // masquerade returns the backend in use.
-func (h *Host) masquerade() masquerader {
-	if h.backend == IPTables {
+func (h *Host) masquerade(ctx context.Context) masquerader {
+	switch {
+	case h.backend == NFTables:
+		return h.nft()
+	case h.canIPSet():
 		return h.ipt()
 	}
-	return h.nft()
+	h.log.InfoContext(ctx, "the kernel has no ipset: containers are rules of iptables")
+	return h.rules()
 }
 
-// ipt returns masquerading by iptables.
-func (h *Host) ipt() iptMasquerade { return iptMasquerade{host: h, log: h.log} }
+// canIPSet reports whether the kernel has ipset, asking it to load the module.
+func (h *Host) canIPSet() bool {
+	_, err := h.conn.references(ipset{name: "cnikit", kind: "hash:ip", family: unix.NFPROTO_IPV4})
+	return !h.noIPSet && !noIPSet(err)
+}
+
+// ipt returns masquerading by iptables and ipset, rules by iptables alone.
+func (h *Host) ipt() iptMasquerade    { return iptMasquerade{host: h, log: h.log} }
+func (h *Host) rules() ruleMasquerade { return ruleMasquerade{host: h} }
 
 // nft returns masquerading by nftables.
 func (h *Host) nft() nftMasquerade { return nftMasquerade{conn: h.conn, log: h.log} }

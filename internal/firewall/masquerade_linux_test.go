@@ -24,9 +24,16 @@ func bothFamilies(t *testing.T, f func(t *testing.T, family int)) {
 	}
 }
 
+// iptablesOnly is the iptables backend on a kernel without ipset.
+const iptablesOnly = "iptables only"
+
 // backends runs a subtest for each backend, in parallel.
 func backends(t *testing.T, f func(t *testing.T, backend string)) {
-	for _, b := range []string{firewall.NFTables, firewall.IPTables} {
+	all := []string{firewall.NFTables, firewall.IPTables}
+	if strings.HasPrefix(t.Name(), "TestMasquerade") {
+		all = append(all, iptablesOnly) // nothing else uses ipset
+	}
+	for _, b := range all {
 		t.Run(b, func(t *testing.T) {
 			t.Parallel()
 			f(t, b)

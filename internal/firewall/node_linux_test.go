@@ -150,12 +150,19 @@ func sysctl(t testing.TB, n *nstest.NS, name, value string) {
 func open(t testing.TB, n *nstest.NS, backend string) *firewall.Host {
 	t.Helper()
 	var h *firewall.Host
+	only := backend == iptablesOnly
+	if only {
+		backend = firewall.IPTables
+	}
 	n.Do(t, func() {
 		var err error
 		if h, err = firewall.Open(t.Context(), firewall.Config{Backend: backend, Log: testLog(t)}); err != nil {
 			t.Fatal(err)
 		}
 	})
+	if only {
+		h.WithoutIPSet()
+	}
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			t.Error(err)

@@ -91,7 +91,7 @@ func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 			if err != nil {
 				return err
 			}
-			if err := m.host.restore(ctx, iptProgram(f, "-restore"), lines); err != nil {
+			if err := m.host.restore(ctx, iptProgram(f, "-restore"), lines, i.guard(t)...); err != nil {
 				return err
 			}
 		}
@@ -201,6 +201,20 @@ func (i iptPorts) base(t iptTable, add func(words ...string)) {
 	if i.MarkChain == "" && !t.masquerades(i.markComment()) {
 		add("-A", "POSTROUTING", "-m", "mark", "--mark", i.markValue(), "-m", "comment", "--comment", i.markComment(), "-j", "MASQUERADE")
 	}
+}
+
+// guard returns the line for the raw table that drops what comes from outside for
+// loopback addresses, see guardRule. It comes with the entry of the network.
+func (i iptPorts) guard(t iptTable) []string {
+	if !i.SNAT || i.family.proto != unix.NFPROTO_IPV4 || t.leads("PREROUTING", portsChain(i.owner.Network)) {
+		return nil
+	}
+	return []string{"-A " + guardSpec(i.owner.Network)}
+}
+
+// guardSpec is the rule of guard without the command.
+func guardSpec(network string) string {
+	return fmt.Sprintf(`PREROUTING ! -i lo -d %s -m comment --comment "cnikit host ports, network %s" -j DROP`, loopback4(), networkName(network))
 }
 
 // markValue returns the mark and its mask.
@@ -365,7 +379,7 @@ func (m iptPortMap) chains(o Owner) []chainAndShared {
 func (m iptPortMap) list(ctx context.Context, network string) ([]Mapped, error) {
 	var all []Mapped
 	for _, f := range families() {
-		for _, program := range m.tables(f, network) {
+		for _, program := range m.host.programsWith(f, portsChain(network)) {
 			t, err := m.host.table(ctx, program)
 			if err != nil {
 				return nil, err
@@ -374,21 +388,6 @@ func (m iptPortMap) list(ctx context.Context, network string) ([]Mapped, error) 
 		}
 	}
 	return all, nil
-}
-
-// tables names the programs that show a nat table with a chain of the network.
-func (m iptPortMap) tables(f family, network string) []string {
-	var programs []string
-	if m.host.hasNFT {
-		there, err := m.host.conn.hasChain(table{family: f.proto, name: "nat"}, portsChain(network))
-		if err == nil && there {
-			programs = append(programs, iptProgram(f, nftSuffix(f)))
-		}
-	}
-	if m.host.legacyTable(f) {
-		programs = append(programs, iptProgram(f, legacySuffix(f)))
-	}
-	return programs
 }
 
 // removeEmpty removes the chain of a network, of whichever iptables, if nothing is
@@ -401,15 +400,30 @@ func (m iptPortMap) removeEmpty(ctx context.Context, network string) error {
 		}
 		var programs []string
 		for _, f := range families() {
-			programs = append(programs, m.tables(f, network)...)
+			programs = append(programs, m.host.programsWith(f, portsChain(network))...)
 		}
 		chain := portsChain(network)
 		errs := []error{m.host.removeChains(ctx, chainAndShared{chain, "PREROUTING"}, chainAndShared{chain, "OUTPUT"})}
 		for _, p := range programs {
-			errs = append(errs, m.removeMarks(ctx, p))
+			errs = append(errs, m.removeMarks(ctx, p), m.removeGuard(ctx, p, network))
 		}
 		return errors.Join(errs...)
 	})
+}
+
+// removeGuard removes the guard of a network, however often it is there.
+func (m iptPortMap) removeGuard(ctx context.Context, program, network string) error {
+	text, err := m.host.run(ctx, "", program, "-t", "raw", "-S", "PREROUTING")
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for _, r := range parseTable(text).in("PREROUTING") {
+		if r.target() == "DROP" && r.option("--comment") == "cnikit host ports, network "+networkName(network) {
+			lines = append(lines, r.deletion())
+		}
+	}
+	return m.host.restore(ctx, restoreOf(program), nil, lines...)
 }
 
 // removeMarks removes the rules about marks if no network has a chain.

@@ -116,6 +116,11 @@ func TestPortMap(t *testing.T) {
 // would open to containers.
 func TestPortMap_guard(t *testing.T) {
 	t.Parallel()
+	backends(t, guard)
+}
+
+// guard is the test for one backend.
+func guard(t *testing.T, backend string) {
 	n := newNode(t)
 	c := n.newContainer(t)
 	var l net.Listener
@@ -145,7 +150,7 @@ func TestPortMap_guard(t *testing.T) {
 	if err := try(); err != nil {
 		t.Fatalf("without the guard: %v, want an answer: the test is of no use", err)
 	}
-	if err := open(t, n.host, firewall.NFTables).EnsurePortMap(t.Context(), c.owner, portMap(c, firewall.TCP, 8080)); err != nil {
+	if err := open(t, n.host, backend).EnsurePortMap(t.Context(), c.owner, portMap(c, firewall.TCP, 8080)); err != nil {
 		t.Fatal(err)
 	}
 	if err := try(); err == nil {
@@ -341,4 +346,92 @@ func TestPortMap_udp(t *testing.T) {
 			wants("host")
 		})
 	})
+}
+
+// TestPortMap_collect keeps what it is told to and leaves nothing of the rest: C-7.
+func TestPortMap_collect(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		n := newNode(t)
+		gone, kept, elsewhere := n.newContainer(t), n.newContainer(t), n.newContainer(t)
+		elsewhere.owner.Network = "elsewhere"
+		h := open(t, n.host, backend)
+		for i, c := range []*container{gone, kept, elsewhere} {
+			if err := h.EnsurePortMap(t.Context(), c.owner, portMap(c, firewall.TCP, uint16(80+i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := h.CollectPortMap(t.Context(), "mynet", []firewall.Owner{kept.owner}); err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range []*container{gone, kept, elsewhere} {
+			err := h.CheckPortMap(t.Context(), c.owner, portMap(c, firewall.TCP, uint16(80+i)))
+			if (err == nil) != (c != gone) {
+				t.Errorf("CheckPortMap(%s) = %v", c.owner, err)
+			}
+		}
+		for _, network := range []string{"mynet", "elsewhere", "elsewhere"} {
+			if err := h.CollectPortMap(t.Context(), network, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if left := ownRules(t, n.host); left != "" {
+			t.Errorf("left after the garbage collection of everything:\n%s", left)
+		}
+	})
+}
+
+// TestPortMap_repair is about rules that somebody flushed: CHECK notices, with all of
+// part 2 that portmap passed over (C-57), and the next ADD repairs.
+func TestPortMap_repair(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ backend, program, input string }{
+		"nft: base chain":       {firewall.NFTables, "nft", "flush chain inet cnikit-ports-mynet prerouting"},
+		"nft: masquerading":     {firewall.NFTables, "nft", "flush chain inet cnikit-ports-mynet postrouting"},
+		"nft: guard":            {firewall.NFTables, "nft", "flush chain inet cnikit-ports-mynet guard"},
+		"nft: map":              {firewall.NFTables, "nft", "flush map inet cnikit-ports-mynet dnatany4"},
+		"nft: index":            {firewall.NFTables, "nft", "flush map inet cnikit-ports-mynet owners"},
+		"nft: claims":           {firewall.NFTables, "nft", "delete table inet cnikit-ports"},
+		"nft: everything":       {firewall.NFTables, "nft", "flush ruleset"},
+		"iptables: PREROUTING":  {firewall.IPTables, "iptables-restore", "*nat\n-F PREROUTING\nCOMMIT\n"},
+		"iptables: POSTROUTING": {firewall.IPTables, "ip6tables-restore", "*nat\n-F POSTROUTING\nCOMMIT\n"},
+		"iptables: everything":  {firewall.IPTables, "iptables-restore", "*nat\n-F\n-X\nCOMMIT\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			c := n.newContainer(t)
+			serve(t, c.ns, "tcp", 7, "c")
+			h := open(t, n.host, tt.backend)
+			p := portMap(c, firewall.TCP, 80)
+			if err := h.EnsurePortMap(t.Context(), c.owner, p); err != nil {
+				t.Fatal(err)
+			}
+			args := []string{"-f", "-"}
+			if tt.program != "nft" {
+				args = []string{"--noflush"}
+			}
+			if out, err := run(n.host, tt.input, tt.program, args...); err != nil {
+				t.Fatalf("%s: %v: %s", tt.program, err, out)
+			}
+			if err := h.CheckPortMap(t.Context(), c.owner, p); err == nil {
+				t.Error("CheckPortMap() = nil after the damage, want error")
+			}
+			if err := h.EnsurePortMap(t.Context(), c.owner, p); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.CheckPortMap(t.Context(), c.owner, p); err != nil {
+				t.Errorf("CheckPortMap() = %v after the repair", err)
+			}
+			bothFamilies(t, func(t *testing.T, family int) {
+				answers(t, &container{ns: n.outside}, "tcp", netip.AddrPortFrom(hostAddr[family], 80), "c", outsideAddr[family])
+			})
+			if err := h.DelPortMap(t.Context(), c.owner); err != nil {
+				t.Fatal(err)
+			}
+			if all, err := h.ListPortMap(t.Context(), "mynet"); err != nil || len(all) != 0 {
+				t.Errorf("ListPortMap() = %v, %v after DEL, want none", all, err)
+			}
+		})
+	}
 }

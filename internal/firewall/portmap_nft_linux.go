@@ -519,6 +519,13 @@ func (m nftPortMap) check(ctx context.Context, o Owner, p PortMap) error {
 		if !l.intact(seen) {
 			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
 		}
+		has, _, err := m.owned(o)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(has, p.Forwards) {
+			errs = append(errs, fmt.Errorf("the index has %v, not %v: %w", has, p.Forwards, errDiffers))
+		}
 		for _, f := range p.Forwards {
 			for _, want := range f.elements(o.Network, mark, p.claims(f)) {
 				got, err := m.conn.element(want.table, want.set, want.key)

@@ -96,7 +96,7 @@ func TestRuntimeConfig(t *testing.T) {
 		{"unknown keys", `{"x-cnitest": 1, "portMappings": [{"hostPort": 1, "containerPort": 2, "x": []}], "bandwidth": {"x": 1}}`,
 			types.RuntimeConfig{PortMappings: types.PortMappings{{HostPort: 1, ContainerPort: 2, Protocol: "tcp"}}}},
 		// AMB-099
-		{"aliases by network", `{"aliases": {"n": ["a"], "m": [], "o": null}}`,
+		{"aliases by network", `{"aliases": {"n": ["a"], "o": ["b"], "m": [], "o": null}}`,
 			types.RuntimeConfig{Aliases: types.Aliases{ByNetwork: map[string][]string{"n": {"a"}, "m": {}}}}},
 		// CAP-010, AMB-102
 		{"protocols", `{"portMappings": [{"hostPort": 1, "containerPort": 1, "protocol": "SCTP"}, {"hostPort": 1, "containerPort": 1, "protocol": "Tcp"},

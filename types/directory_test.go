@@ -279,3 +279,17 @@ func TestLoadNetworks_Links(t *testing.T) {
 		t.Errorf("LoadNetworks = %v, want one error, for gone.conf", err)
 	}
 }
+
+// A folder that is there and cannot be read is an error.
+func TestLoadNetwork_BadFolder(t *testing.T) {
+	t.Parallel()
+	dir := writeFiles(t, map[string]string{"x": list("n", `,"plugins":[{"type":"a"}]`)})
+	if err := os.Symlink("n", filepath.Join(dir, "n")); err != nil {
+		t.Skipf("symbolic links: %v", err)
+	}
+	n, err := types.LoadNetwork(filepath.Join(dir, "x"))
+	if n != nil {
+		t.Errorf("LoadNetwork = %+v, want nil", n)
+	}
+	wantError(t, "LoadNetwork", err, types.ErrIOFailure, "read directory: ", filepath.Join(dir, "n"))
+}

@@ -36,11 +36,11 @@ func TestParseNetwork(t *testing.T) {
 		{"least", `{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"a"}]}`,
 			types.Network{Name: "n", CNIVersion: types.V100, Offered: []types.Version{types.V100}, Plugins: onePlugin}},
 		{"everything", ` {"cniVersion":"1.1.0","cniVersions":["0.4.0","1.1.0","1.0.0"],"name":"a.b_c-1","disableCheck":true,"disableGC":true,
-			"loadOnlyInlinedPlugins":true,"x":1,"plugins":[{"type":"a"},{"type":"b","capabilities":{"mac":true,"x":false,"y":null}}]} `,
+			"loadOnlyInlinedPlugins":true,"x":1,"plugins":[{"type":"a"},{"type":"b","capabilities":{"mac":true,"y":true,"x":false,"y":null}}]} `,
 			types.Network{Name: "a.b_c-1", CNIVersion: types.V110, Offered: []types.Version{types.V040, types.V100, types.V110},
 				DisableCheck: true, DisableGC: true, LoadOnlyInlinedPlugins: true,
 				Plugins: []types.NetworkPlugin{onePlugin[0], {Type: "b", Capabilities: map[string]bool{"mac": true, "x": false},
-					Raw: []byte(`{"type":"b","capabilities":{"mac":true,"x":false,"y":null}}`)}}}},
+					Raw: []byte(`{"type":"b","capabilities":{"mac":true,"y":true,"x":false,"y":null}}`)}}}},
 		// CONF-004, CONF-006: the highest known one of the union.
 		{"versions", `{"cniVersion":"0.4.0","cniVersions":["99.0.0","1.0.0","0.3.10"],"name":"n","plugins":[{"type":"a"}]}`,
 			types.Network{Name: "n", CNIVersion: types.V100, Offered: []types.Version{mustVersion("0.3.10"), types.V040, types.V100, mustVersion("99.0.0")}, Plugins: onePlugin}},

@@ -21,10 +21,11 @@ type Store interface {
 	View(ctx context.Context, f func(Reader) error) error
 
 	// Update calls f while it has the store to itself, and returns the error of f. It
-	// does not take back what f did before it failed. As long as nothing
-	// has been done it may call f again, from the beginning; so f keeps nothing from an
-	// earlier call. When the store cannot be had in time the error is
-	// [types.ErrTryAgainLater] and says what was waited for.
+	// does not take back what f did before it failed. As long as nothing has been
+	// done it may call f again, from the beginning; so f keeps nothing from an earlier
+	// call. It is the store that f has to itself: memory that it shares with other
+	// goroutines needs a lock of its own. When the store cannot be had in time the
+	// error is [types.ErrTryAgainLater] and says what was waited for.
 	Update(ctx context.Context, f func(Tx) error) error
 }
 

@@ -163,7 +163,7 @@ func TestPlugin_Run_UnknownCommand(t *testing.T) {
 	}
 }
 
-// PROTO-017, ARG-001, ARG-005, ARG-008, ARG-011
+// PROTO-017, PROTO-027, ARG-001, ARG-005, ARG-006, ARG-008, ARG-011
 func TestPlugin_Run_Args(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

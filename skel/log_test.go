@@ -135,7 +135,7 @@ func TestPlugin_Run_Secrets(t *testing.T) {
 	}
 }
 
-// An error names what it is about, once. ERR-003, ERR-004, ERR-005, ERR-025
+// An error names what it is about, once, and keeps its code. AMB-049, ERR-003, ERR-007, ERR-004, ERR-005, ERR-025
 func TestPlugin_Run_ErrorText(t *testing.T) {
 	t.Parallel()
 	const where = "plugin adder, network net1, container c1, interface eth0"

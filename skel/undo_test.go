@@ -69,7 +69,7 @@ type fatal struct{ text *string }
 func (f fatal) Error() string { return *f.text }
 
 // Whatever ends an ADD, what it did is undone, and the runtime gets one document.
-// ADD-009, PROTO-034, PROTO-047, AMB-053, ERR-001, ERR-002, ERR-021, ERR-022, ERR-026
+// ADD-009, PROTO-033, PROTO-034, PROTO-047, AMB-047, AMB-053, ERR-001, ERR-002, ERR-021, ERR-022, ERR-026
 func TestPlugin_Run_Failures(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

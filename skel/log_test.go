@@ -159,6 +159,10 @@ func TestPlugin_Run_ErrorText(t *testing.T) {
 		if e.Msg != tt.msg || e.Details != tt.details || e.CNIVersion != types.V100 {
 			t.Errorf("error for %v = %+v, want %q and %q", tt.err, e, tt.msg, tt.details)
 		}
+		want := types.ErrInternal
+		if errors.As(tt.err, &want); e.Code != want {
+			t.Errorf("code for %v = %d, want %d", tt.err, e.Code, want)
+		}
 	}
 	for stdin, want := range map[string]string{
 		`garbage`:                              "1.1.0",

@@ -110,6 +110,9 @@ type Request[T any] struct {
 // context is left alone, as is a handler; one that is registered after the undoing,
 // by a handler that was left alone, runs at once.
 //
+// Steps run when the handler has returned, and so after what it deferred: a step
+// opens what it needs itself, rather than use what the handler has closed.
+//
 // Spec: checklist ADD-009, PROTO-049.
 func (r *Request[T]) Undo(step func(ctx context.Context) error) { r.undo.push(step) }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package netutil makes and inspects what a plugin needs in the kernel: veths, bridges,
-// macvlans, addresses, routes, policy rules, neighbours, sysctls.
+// macvlans, vxlans, addresses, routes, policy rules, neighbours, sysctls; and, in the
+// firewall, [Masquerade], [PortMapper] and [SpoofFilter].
 //
 // A [Conn] is a conversation with the kernel about one namespace. A plugin has one for
 // the host and one for the sandbox, and enters neither:

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnikit/cnikit/internal/nsfs"
@@ -147,7 +148,7 @@ func (n *NS) enter() error {
 	if n.fd < 0 {
 		return n.closed()
 	}
-	if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
+	if err := netns.Set(netns.NsHandle(n.fd)); err != nil {
 		return fmt.Errorf("enter namespace %s: %w", n.path, err)
 	}
 	return nil
@@ -158,10 +159,11 @@ func (n *NS) closed() error { return fmt.Errorf("namespace %s: %w", n.path, os.E
 // unshare moves the calling thread, which must be one that is thrown away, to a new
 // namespace.
 func unshare() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+	h, err := netns.New()
+	if err != nil {
 		return fmt.Errorf("create namespace: %w", err)
 	}
-	return nil
+	return h.Close() // the thread holds the namespace by being in it
 }
 
 func fdPath(fd int) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd) }

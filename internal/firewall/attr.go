@@ -114,3 +114,12 @@ func attrUint32(b []byte) uint32 {
 	}
 	return binary.BigEndian.Uint32(b)
 }
+
+// attrUint64 returns the value of an attribute as a big-endian number, zero if there
+// is none.
+func attrUint64(b []byte) uint64 {
+	if len(b) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}

@@ -56,7 +56,8 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	if h.ns, h.nsID, err = nsfs.Open("/proc/thread-self/ns/net"); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	_, noNFT := h.conn.generation()
+	h.conn.enter = h.inside
+	noNFT := h.conn.askNFT()
 	h.hasNFT = noNFT == nil
 	if err := h.choose(ctx, c.Backend, noNFT); err != nil {
 		return nil, errors.Join(err, h.Close())

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +19,9 @@ import (
 
 // indexKey is the type of the keys of an index. Nothing in nft is called a hash; a mark
 // is as wide as any number.
-func indexKey() []uint32 { return []uint32{typeMark, typeMark, typeMark} }
+func indexKey() []nftables.SetDatatype {
+	return []nftables.SetDatatype{nftables.TypeMark, nftables.TypeMark, nftables.TypeMark}
+}
 
 // entryKey returns the key of the entry with a number of the owner with a mark. Half a
 // hash is enough: whose a thing is, its own comment says.
@@ -60,28 +63,26 @@ func (c *conn) hasEntry(t table, set, mark string) (bool, error) {
 	return err == nil, err
 }
 
-// removeOthers returns the requests that remove what has not one of the marks.
-func (c *conn) removeOthers(t table, sets []string, marks map[string]bool) ([]request, error) {
-	var requests []request
+// removeOthers returns the changes that remove what has not one of the marks.
+func (c *conn) removeOthers(t table, sets []string, marks map[string]bool) ([]change, error) {
+	var changes []change
 	for _, set := range sets {
 		all, err := c.elements(t, set)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
 		gone := slices.DeleteFunc(all, func(e element) bool { return marks[e.comment] })
-		requests = append(requests, t.delElements(set, gone)...)
+		changes = append(changes, t.delElements(set, gone)...)
 	}
-	return requests, nil
+	return changes, nil
 }
 
-// removeEmpty removes a table if its sets are empty, and leaves it if they are not or
-// somebody fills them meanwhile.
+// removeEmpty removes a table if its sets are empty. What somebody adds between the look
+// and the removal goes, too: GC does not run beside ADD.
+//
+// Spec: CNI 1.1.0, section 2, "GC".
 func (c *conn) removeEmpty(ctx context.Context, t table, sets []string) error {
 	return retry(ctx, func() error {
-		generation, err := c.generation()
-		if err != nil {
-			return err
-		}
 		for _, set := range sets {
 			switch left, err := c.elements(t, set); {
 			case errors.Is(err, unix.ENOENT):
@@ -92,25 +93,13 @@ func (c *conn) removeEmpty(ctx context.Context, t table, sets []string) error {
 				return nil
 			}
 		}
-		return changedIfGone(c.batch(generation, []request{t.delTable()}))
+		return changedIfGone(c.batch([]change{t.delTable()}))
 	})
 }
 
-// changedIfGone turns the failure of a request about something that came or went since
-// the look into errChanged. Of the requests that create rules and what they need, only
-// the kernel's lack of something fails so.
+// changedIfGone turns the errors of a change about something that came or went since
+// the look into errChanged.
 func changedIfGone(err error) error {
-	var b *batchError
-	if !errors.As(err, &b) {
-		return err
-	}
-	switch b.Command {
-	case unix.NFT_MSG_NEWTABLE, unix.NFT_MSG_NEWCHAIN, unix.NFT_MSG_NEWSET, unix.NFT_MSG_NEWRULE:
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-			return unsupported(NFTables, err)
-		}
-		return err
-	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY) {
 		return errors.Join(errChanged, err)
 	}

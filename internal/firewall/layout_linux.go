@@ -7,11 +7,10 @@ import "slices"
 // layout is the constant part of a table: what has to be there before containers can
 // be elements of its sets.
 type layout struct {
-	table   table
-	comment string
-	sets    []set
-	chains  []chain
-	rules   []rule
+	table  table
+	sets   []set
+	chains []chain
+	rules  []rule
 }
 
 // intact reports whether the rules seen are those of l, in each chain of l in the same
@@ -48,49 +47,35 @@ func commentsIn(seen []ruleSeen, chain string) []string {
 	return cs
 }
 
-// build returns the requests that turn the rules seen, which may be none, into l. The
-// chains that hold rules are flushed, so packets see the old rules or the new ones.
-func (l layout) build(seen []ruleSeen) ([]request, error) {
-	rs := []request{l.table.newTable(l.comment)}
-	for i, s := range l.sets {
-		rs = append(rs, l.table.newSet(s, uint32(i+1)))
+// build returns the changes that make l of whatever is there. Its chains are flushed
+// before they are filled, so packets see the old rules or the new ones, and two
+// processes that build at once do not double them.
+func (l layout) build() []change {
+	cs := []change{l.table.newTable()}
+	for _, s := range l.sets {
+		cs = append(cs, l.table.newSet(s))
 	}
 	for _, c := range l.chains {
-		rs = append(rs, l.table.newChain(c))
-		if len(commentsIn(seen, c.name)) > 0 {
-			rs = append(rs, l.table.flushChain(c.name))
-		}
+		cs = append(cs, l.table.newChain(c))
+	}
+	for _, c := range l.chains {
+		cs = append(cs, l.table.flushChain(c.name))
 	}
 	for _, r := range l.rules {
-		m, err := l.table.newRule(r)
-		if err != nil {
-			return nil, err
-		}
-		rs = append(rs, m)
+		cs = append(cs, l.table.newRule(r))
 	}
-	return rs, nil
+	return cs
 }
 
-// settle returns the requests that put the rules of t in order, none if they are, and
-// then the generation of the ruleset that the requests are for. want makes the layout,
-// which may keep something of the rules seen.
-func (c *conn) settle(t table, want func(seen []ruleSeen) layout) (uint32, []request, error) {
+// settle returns the changes that put the rules of t in order, none if they are. want
+// makes the layout, which may keep something of the rules seen.
+func (c *conn) settle(t table, want func(seen []ruleSeen) layout) ([]change, error) {
 	seen, err := c.rules(t, "")
-	if err != nil || want(seen).intact(seen) {
-		return 0, nil, err
-	}
-	// Once more, for a generation that is not newer than what is read.
-	generation, err := c.generation()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	if seen, err = c.rules(t, ""); err != nil {
-		return 0, nil, err
+	if l := want(seen); !l.intact(seen) {
+		return l.build(), nil
 	}
-	l := want(seen)
-	if l.intact(seen) {
-		return 0, nil, nil
-	}
-	requests, err := l.build(seen)
-	return generation, requests, err
+	return nil, nil
 }

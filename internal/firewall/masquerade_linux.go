@@ -49,9 +49,9 @@ func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
 	mark := o.Mark()
 	return errors.Join(
 		h.removeNFT(ctx,
-			func() ([]request, error) { return h.nft().remove(o) },
-			func() ([]request, error) { return h.conn.referenceMasquerade(o) },
-			func() ([]request, error) { return h.rules().removalNFT(o) }),
+			func() ([]change, error) { return h.nft().remove(o) },
+			func() ([]change, error) { return h.conn.referenceMasquerade(o) },
+			func() ([]change, error) { return h.rules().removalNFT(o) }),
 		h.ipt().remove(o.Network, func(m string) bool { return m == mark }),
 		h.changeLegacy(ctx, func(t iptTable) []string {
 			return append(h.rules().removal(t, o), t.removal(referenceMasqueradeChains(o))...)
@@ -93,7 +93,7 @@ func (h *Host) collectNFT(ctx context.Context, t table, sets []string, marks map
 	if !h.hasNFT {
 		return nil
 	}
-	err := h.removeNFT(ctx, func() ([]request, error) { return h.conn.removeOthers(t, sets, marks) })
+	err := h.removeNFT(ctx, func() ([]change, error) { return h.conn.removeOthers(t, sets, marks) })
 	if err != nil {
 		return err
 	}
@@ -111,20 +111,20 @@ func marksOf(os []Owner) map[string]bool {
 
 // removeNFT finds things in nftables and removes them in one transaction, again if
 // something of it went meanwhile.
-func (h *Host) removeNFT(ctx context.Context, find ...func() ([]request, error)) error {
+func (h *Host) removeNFT(ctx context.Context, find ...func() ([]change, error)) error {
 	if !h.hasNFT {
 		return nil
 	}
 	return retry(ctx, func() error {
-		var all []request
+		var all []change
 		for _, f := range find {
-			requests, err := f()
+			changes, err := f()
 			if err != nil {
 				return err
 			}
-			all = append(all, requests...)
+			all = append(all, changes...)
 		}
-		return changedIfGone(h.conn.batch(0, all))
+		return changedIfGone(h.conn.batch(all))
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -67,15 +68,14 @@ func ownersOf(f family) string { return "owners" + f.name }
 // masqueradeLayout is the table of a network with its own subnets.
 func masqueradeLayout(network string, own []netip.Prefix) layout {
 	l := layout{
-		table:   masqueradeTable(network),
-		comment: "cnikit masquerade, network " + network,
-		chains:  []chain{{name: "postrouting", kind: "nat", hook: unix.NF_INET_POST_ROUTING, priority: priorityMasquerade}},
+		table:  masqueradeTable(network),
+		chains: []chain{{name: "postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: priorityMasquerade}},
 	}
 	for _, f := range families() {
 		name := "masquerade" + f.name
 		l.sets = append(l.sets,
-			set{name: containersOf(f), key: []uint32{f.typ}},
-			set{name: ownersOf(f), key: indexKey(), data: []uint32{f.typ}})
+			set{name: containersOf(f), key: []nftables.SetDatatype{f.typ}},
+			set{name: ownersOf(f), key: indexKey(), data: []nftables.SetDatatype{f.typ}})
 		l.chains = append(l.chains, chain{name: name})
 		l.rules = append(l.rules, rule{
 			chain: "postrouting", comment: "containers, IPv" + f.name,
@@ -127,70 +127,43 @@ func ownSubnets(seen []ruleSeen, addrs []netip.Prefix, skipSingle bool) []netip.
 
 // ensure masquerades addrs for o.
 func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
-	exact, err := m.has(o) // whether to read the elements first
-	if err != nil {
-		return err
-	}
 	return retry(ctx, func() error {
-		generation, requests, err := m.conn.settle(masqueradeTable(o.Network), func(seen []ruleSeen) layout {
+		changes, err := m.conn.settle(masqueradeTable(o.Network), func(seen []ruleSeen) layout {
 			return masqueradeLayout(o.Network, ownSubnets(seen, addrs, true))
 		})
 		if err != nil {
 			return err
 		}
-		elements, err := m.missing(o, addrs, exact)
+		elements, err := m.missing(o, addrs)
 		if err != nil {
 			return err
 		}
-		err = m.conn.batch(generation, append(requests, elements...))
-		if errors.Is(err, unix.EEXIST) && !exact {
-			exact = true
-			return errChanged
-		}
-		return changedIfGone(err)
+		return changedIfGone(m.conn.batch(append(changes, elements...)))
 	})
 }
 
-// has reports whether o has anything. To find that out by a transaction that fails
-// would be right too, but the kernel makes a failed one wait for a grace period.
-func (m nftMasquerade) has(o Owner) (bool, error) {
-	for _, f := range families() {
-		if there, err := m.conn.hasEntry(masqueradeTable(o.Network), ownersOf(f), o.Mark()); there || err != nil {
-			return there, err
-		}
-	}
-	return false, nil
-}
-
-// missing returns the requests that make addrs, and no others, elements of o: simply
-// additions or, if exact, the difference to the elements that are there.
-func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix, exact bool) ([]request, error) {
+// missing returns the changes that make addrs, and no others, elements of o.
+func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix) ([]change, error) {
 	t := masqueradeTable(o.Network)
-	var requests []request
+	var changes []change
 	for _, f := range families() {
 		var wanted []netip.Addr
-		for _, p := range addrs {
-			if f.has(p.Addr()) {
-				wanted = append(wanted, p.Addr())
-			}
+		for _, p := range ofFamily(f, addrs) {
+			wanted = append(wanted, p.Addr())
 		}
-		if exact {
-			rs, same, err := m.clear(t, f, o, wanted)
-			if err != nil {
-				return nil, err
-			}
-			if same {
-				continue
-			}
-			requests = append(requests, rs...)
+		cleared, same, err := m.clear(t, f, o, wanted)
+		if err != nil {
+			return nil, err
 		}
-		requests = append(requests, addOwned(t, f, o.Mark(), wanted)...)
+		if !same {
+			changes = append(append(changes, cleared...), addOwned(t, f, o.Mark(), wanted)...)
+		}
 	}
-	return requests, nil
+	return changes, nil
 }
 
-// addOwned returns the requests that add addresses of an owner.
-func addOwned(t table, f family, mark string, addrs []netip.Addr) []request {
+// addOwned returns the changes that add addresses of an owner.
+func addOwned(t table, f family, mark string, addrs []netip.Addr) []change {
 	var containers []element
 	var names [][]byte
 	for _, a := range addrs {
@@ -200,9 +173,9 @@ func addOwned(t table, f family, mark string, addrs []netip.Addr) []request {
 	return append(t.addElements(containersOf(f), containers), t.addElements(ownersOf(f), index(mark, names...))...)
 }
 
-// clear returns the requests that make room for addresses of o: they remove what o
+// clear returns the changes that make room for addresses of o: they remove what o
 // has, and the addresses of others. If o has these addresses and no others it says so.
-func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) (requests []request, same bool, err error) {
+func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) (changes []change, same bool, err error) {
 	containers, owners, err := m.owned(t, f, o.Mark())
 	if err != nil {
 		return nil, false, err
@@ -334,19 +307,19 @@ func (m nftMasquerade) list(ctx context.Context, network string) ([]Masqueraded,
 	return all, err
 }
 
-// remove returns the requests that remove what o has.
-func (m nftMasquerade) remove(o Owner) ([]request, error) {
+// remove returns the changes that remove what o has.
+func (m nftMasquerade) remove(o Owner) ([]change, error) {
 	t := masqueradeTable(o.Network)
-	var requests []request
+	var changes []change
 	for _, f := range families() {
 		containers, owners, err := m.owned(t, f, o.Mark())
 		if err != nil {
 			return nil, err
 		}
-		requests = append(requests, t.delElements(containersOf(f), containers)...)
-		requests = append(requests, t.delElements(ownersOf(f), owners)...)
+		changes = append(changes, t.delElements(containersOf(f), containers)...)
+		changes = append(changes, t.delElements(ownersOf(f), owners)...)
 	}
-	return requests, nil
+	return changes, nil
 }
 
 // allSets names the sets that hold containers.

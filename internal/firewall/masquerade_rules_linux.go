@@ -205,9 +205,9 @@ func (m ruleMasquerade) removal(t iptTable, o Owner) []string {
 	return lines
 }
 
-// removalNFT returns the requests for the same, where iptables is a front end of nftables.
-func (m ruleMasquerade) removalNFT(o Owner) ([]request, error) {
-	var requests []request
+// removalNFT returns the changes for the same, where iptables is a front end of nftables.
+func (m ruleMasquerade) removalNFT(o Owner) ([]change, error) {
+	var changes []change
 	for _, f := range families() {
 		rs, err := m.host.conn.rulesOf(table{family: f.proto, name: "nat"}, rulesChain(o.Network), func(r ruleSeen) bool {
 			return r.comment == o.Mark() || bytes.Contains(r.exprs, append([]byte(o.Mark()), 0))
@@ -215,7 +215,7 @@ func (m ruleMasquerade) removalNFT(o Owner) ([]request, error) {
 		if err != nil {
 			return nil, err
 		}
-		requests = append(requests, rs...)
+		changes = append(changes, rs...)
 	}
-	return requests, nil
+	return changes, nil
 }

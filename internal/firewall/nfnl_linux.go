@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,12 +20,7 @@ import (
 // command.
 //
 // Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/netfilter/nfnetlink.h
-const (
-	messageHeader = unix.SizeofNlMsghdr + 4
-
-	// batchGeneration is NFNL_BATCH_GENID: the generation a batch was made for.
-	batchGeneration = 1
-)
+const messageHeader = unix.SizeofNlMsghdr + 4
 
 // receiveBytes is the room for one datagram. The kernel makes the parts of a dump as
 // large as the buffer of the previous read, up to this; so a larger one saves calls.
@@ -36,7 +32,7 @@ const receiveBytes = 32 << 10
 // when the request returns.
 const receiveTimeout = 30 * time.Second
 
-// errChanged means that the ruleset was changed by somebody else since it was read.
+// errChanged means that what was read was changed by somebody else.
 var errChanged = errors.New("the ruleset changed meanwhile")
 
 // request is one netfilter netlink message.
@@ -62,6 +58,11 @@ type conn struct {
 	fd  int
 	seq uint32
 	buf []byte
+
+	// The library's connection, which makes changes. It is opened at the first one.
+	writing sync.Mutex
+	writer  *nftables.Conn
+	enter   func(f func() error) error // runs f in the network namespace
 }
 
 // dial opens a socket in the network namespace of the calling thread.
@@ -93,12 +94,19 @@ func (c *conn) close() error {
 	}
 	err := unix.Close(c.fd)
 	c.fd = -1
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.writer != nil {
+		err = errors.Join(err, c.writer.CloseLasting())
+		c.writer = nil
+	}
 	runtime.SetFinalizer(c, nil)
 	return err
 }
 
-// marshal appends r as a netlink message.
-func (r *request) marshal(b []byte, seq uint32, resource uint16) []byte {
+// marshal returns r as a netlink message.
+func (r *request) marshal(seq uint32) []byte {
+	var b []byte
 	n := messageHeader + len(r.attrs)
 	b = binary.NativeEndian.AppendUint32(b, uint32(n))
 	b = binary.NativeEndian.AppendUint16(b, r.typ)
@@ -106,7 +114,7 @@ func (r *request) marshal(b []byte, seq uint32, resource uint16) []byte {
 	b = binary.NativeEndian.AppendUint32(b, seq)
 	b = binary.NativeEndian.AppendUint32(b, 0) // port: the kernel
 	b = append(b, r.family, unix.NFNETLINK_V0)
-	b = binary.BigEndian.AppendUint16(b, resource)
+	b = binary.BigEndian.AppendUint16(b, 0) // resource
 	return append(append(b, r.attrs...), make([]byte, padding(n))...)
 }
 
@@ -120,7 +128,7 @@ func (c *conn) do(r request, f func(reply) error) error {
 	if r.flags&unix.NLM_F_DUMP == 0 {
 		r.flags |= unix.NLM_F_ACK
 	}
-	if err := c.send(r.marshal(nil, c.seq, 0)); err != nil {
+	if err := c.send(r.marshal(c.seq)); err != nil {
 		return err
 	}
 	return c.receive(c.seq, f)
@@ -137,9 +145,9 @@ func (c *conn) send(b []byte) error {
 }
 
 // read returns the next datagram, in c.buf.
-func (c *conn) read(flags int) ([]byte, error) {
+func (c *conn) read() ([]byte, error) {
 	for {
-		n, _, err := unix.Recvfrom(c.fd, c.buf, flags|unix.MSG_TRUNC)
+		n, _, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
@@ -157,7 +165,7 @@ func (c *conn) receive(seq uint32, f func(reply) error) error {
 	var failed error
 	interrupted, datagrams := false, 0
 	for {
-		b, err := c.read(0)
+		b, err := c.read()
 		if err != nil {
 			return err
 		}
@@ -196,108 +204,6 @@ func (c *conn) receive(seq uint32, f func(reply) error) error {
 		}
 	}
 }
-
-// batch sends requests as one transaction of a subsystem: all happen or none. If generation is not zero
-// and the ruleset has another one, nothing happens and the error is errChanged. The
-// error of a request says which.
-func (c *conn) batch(generation uint32, requests []request) error {
-	if len(requests) == 0 {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	begin := request{typ: unix.NFNL_MSG_BATCH_BEGIN}
-	if generation != 0 {
-		begin.attrs = begin.attrs.be32(batchGeneration, generation)
-	}
-	first := c.seq + 1
-	b := begin.marshal(nil, first, unix.NFNL_SUBSYS_NFTABLES)
-	for i := range requests {
-		r := requests[i]
-		if i == len(requests)-1 {
-			r.flags |= unix.NLM_F_ACK
-		}
-		b = r.marshal(b, first+1+uint32(i), 0)
-	}
-	end := request{typ: unix.NFNL_MSG_BATCH_END}
-	c.seq = first + 1 + uint32(len(requests))
-	b = end.marshal(b, c.seq, unix.NFNL_SUBSYS_NFTABLES)
-	if err := c.sendLong(b); err != nil {
-		return err
-	}
-	return c.outcome(first, requests)
-}
-
-// sendLong is send for messages that may exceed the buffer of a fresh socket.
-func (c *conn) sendLong(b []byte) error {
-	err := c.send(b)
-	if err != unix.EMSGSIZE {
-		return err
-	}
-	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2*len(b)); err != nil {
-		return fmt.Errorf("enlarge netfilter socket: %w", err)
-	}
-	return c.send(b)
-}
-
-// outcome reads what became of a batch. All answers are there when sending it
-// returned: the ones that failed, and the last.
-func (c *conn) outcome(first uint32, requests []request) error {
-	var errs []error
-	answered := false
-	for {
-		b, err := c.read(unix.MSG_DONTWAIT)
-		if err == unix.EAGAIN {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		err = eachMessage(b, func(h unix.NlMsghdr, payload []byte) error {
-			if h.Type != unix.NLMSG_ERROR || h.Seq-first > uint32(len(requests)) {
-				return nil
-			}
-			answered = true
-			if err := errnoOf(payload); err != nil {
-				errs = append(errs, requestError(int(h.Seq-first)-1, requests, err))
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if !answered {
-		return fmt.Errorf("netfilter transaction: no answer: %w", unix.EIO)
-	}
-	if len(errs) > 0 {
-		return errs[0] // the others are its consequences, or say the same of the next element
-	}
-	return nil
-}
-
-// requestError says which of the requests failed; -1 is the batch as a whole.
-func requestError(i int, requests []request, err error) error {
-	if err == unix.ERESTART {
-		return errChanged
-	}
-	if i < 0 || i >= len(requests) {
-		return err
-	}
-	return &batchError{Command: requests[i].typ & 0xff, Err: err}
-}
-
-// batchError is the failure of one message of a batch.
-type batchError struct {
-	Command uint16 // NFT_MSG_*
-	Err     error
-}
-
-// Error names the command by its number: it is for us, users see what it is wrapped in.
-func (e *batchError) Error() string { return fmt.Sprintf("nftables message %d: %v", e.Command, e.Err) }
-
-// Unwrap returns the errno.
-func (e *batchError) Unwrap() error { return e.Err }
 
 // eachMessage calls f with the header and payload of each netlink message in b.
 func eachMessage(b []byte, f func(h unix.NlMsghdr, payload []byte) error) error {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
@@ -15,38 +17,14 @@ import (
 // nftMessage is the type of a message of the nf_tables subsystem.
 func nftMessage(command uint16) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | command }
 
-// Data types of nft, which keeps them in sets to print their elements.
-//
-// Source: https://git.netfilter.org/nftables/tree/include/datatype.h?h=v1.1.1
-const (
-	typeIPv4    = 7
-	typeIPv6    = 8
-	typeEther   = 9
-	typeProto   = 12
-	typeService = 13
-	typeMark    = 19
-	typeIfName  = 41
-
-	// typeBits is TYPE_BITS: each part of a concatenation takes six bits.
-	typeBits = 6
-)
-
-// Lengths of data of those types; in a concatenation each starts at a multiple of four.
+// Lengths of data; in a concatenation each part starts at a multiple of registerBytes.
 const (
 	registerBytes = 4
 	ifNameBytes   = unix.IFNAMSIZ
 )
 
-// Attributes that golang.org/x/sys does not define.
-//
-// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/netfilter/nf_tables.h
-const (
-	nftaTableUserdata = 6
-	nftaChainUserdata = 12
-)
-
-// tableUserdataComment is NFTNL_UDATA_TABLE_COMMENT.
-const tableUserdataComment = userdata.Type(0)
+// change is one step of a transaction.
+type change func(*nftables.Conn) error
 
 // table names a table of nftables.
 type table struct {
@@ -54,20 +32,24 @@ type table struct {
 	name   string
 }
 
+// nft returns t as the library calls it.
+func (t table) nft() *nftables.Table {
+	return &nftables.Table{Name: t.name, Family: nftables.TableFamily(t.family)}
+}
+
 // chain is a chain of a table. A base chain has a hook.
 type chain struct {
 	name     string
-	kind     string // "nat" or "filter"; empty for a chain that is only jumped to
-	hook     uint32
+	kind     nftables.ChainType
+	hook     *nftables.ChainHook // nil for a chain that is only jumped to
 	priority int32
 }
 
 // set is a set, or a map if it has data.
 type set struct {
-	name    string
-	key     []uint32 // types of the parts of the key
-	data    []uint32 // types of the parts of the data
-	comment string
+	name string
+	key  []nftables.SetDatatype // the parts of the key
+	data []nftables.SetDatatype // the parts of the data
 }
 
 // element is a member of a set or map.
@@ -81,37 +63,6 @@ type rule struct {
 	chain   string
 	comment string
 	exprs   []expr.Any
-	front   bool // put before the others instead of after them
-}
-
-// width returns the length of a datum of a type.
-func width(typ uint32) int {
-	switch typ {
-	case typeIPv6:
-		return 16
-	case typeEther:
-		return 6
-	case typeProto:
-		return 1
-	case typeService:
-		return 2
-	case typeIfName:
-		return ifNameBytes
-	}
-	return registerBytes
-}
-
-// concat returns the type and length of a concatenation. One part alone is not padded.
-func concat(types []uint32) (magic, length uint32) {
-	for _, t := range types {
-		magic = magic<<typeBits | t
-		n := width(t)
-		if len(types) > 1 {
-			n += padding(n)
-		}
-		length += uint32(n)
-	}
-	return magic, length
 }
 
 // pad returns the concatenation of parts as it stands in registers.
@@ -125,151 +76,173 @@ func pad(parts ...[]byte) []byte {
 }
 
 // newTable creates t, or agrees if it is there.
-func (t table) newTable(comment string) request {
-	a := attrs(nil).str(unix.NFTA_TABLE_NAME, t.name).
-		bytes(nftaTableUserdata, userdata.AppendString(nil, tableUserdataComment, comment))
-	return request{typ: nftMessage(unix.NFT_MSG_NEWTABLE), flags: unix.NLM_F_CREATE, family: t.family, attrs: a}
+func (t table) newTable() change {
+	return func(c *nftables.Conn) error {
+		c.AddTable(t.nft())
+		return nil
+	}
 }
 
 // delTable removes t with everything in it.
-func (t table) delTable() request {
-	return request{typ: nftMessage(unix.NFT_MSG_DELTABLE), family: t.family, attrs: attrs(nil).str(unix.NFTA_TABLE_NAME, t.name)}
+func (t table) delTable() change {
+	return func(c *nftables.Conn) error {
+		c.DelTable(t.nft())
+		return nil
+	}
 }
 
-// newChain creates c, or agrees if it is there.
-func (t table) newChain(c chain) request {
-	a := attrs(nil).str(unix.NFTA_CHAIN_TABLE, t.name).str(unix.NFTA_CHAIN_NAME, c.name)
-	if c.kind != "" {
-		a = a.nest(unix.NFTA_CHAIN_HOOK, attrs(nil).
-			be32(unix.NFTA_HOOK_HOOKNUM, c.hook).
-			be32(unix.NFTA_HOOK_PRIORITY, uint32(c.priority)))
-		a = a.be32(unix.NFTA_CHAIN_POLICY, 1) // NF_ACCEPT
-		a = a.str(unix.NFTA_CHAIN_TYPE, c.kind)
+// newChain creates ch, or agrees if it is there.
+func (t table) newChain(ch chain) change {
+	return func(c *nftables.Conn) error {
+		n := &nftables.Chain{Table: t.nft(), Name: ch.name}
+		if ch.hook != nil {
+			policy := nftables.ChainPolicyAccept
+			n.Type, n.Hooknum, n.Policy = ch.kind, ch.hook, &policy
+			n.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(ch.priority))
+		}
+		c.AddChain(n)
+		return nil
 	}
-	return request{typ: nftMessage(unix.NFT_MSG_NEWCHAIN), flags: unix.NLM_F_CREATE, family: t.family, attrs: a}
 }
 
 // flushChain removes the rules of a chain.
-func (t table) flushChain(name string) request {
-	a := attrs(nil).str(unix.NFTA_RULE_TABLE, t.name).str(unix.NFTA_RULE_CHAIN, name)
-	return request{typ: nftMessage(unix.NFT_MSG_DELRULE), family: t.family, attrs: a}
+func (t table) flushChain(name string) change {
+	return func(c *nftables.Conn) error {
+		c.FlushChain(&nftables.Chain{Table: t.nft(), Name: name})
+		return nil
+	}
 }
 
 // delChain removes a chain that is empty and not used.
-func (t table) delChain(name string) request {
-	a := attrs(nil).str(unix.NFTA_CHAIN_TABLE, t.name).str(unix.NFTA_CHAIN_NAME, name)
-	return request{typ: nftMessage(unix.NFT_MSG_DELCHAIN), family: t.family, attrs: a}
+func (t table) delChain(name string) change {
+	return func(c *nftables.Conn) error {
+		c.DelChain(&nftables.Chain{Table: t.nft(), Name: name})
+		return nil
+	}
 }
 
 // delRule removes the rule with a handle.
-func (t table) delRule(chain string, handle []byte) request {
-	a := attrs(nil).str(unix.NFTA_RULE_TABLE, t.name).str(unix.NFTA_RULE_CHAIN, chain).
-		bytes(unix.NFTA_RULE_HANDLE, handle)
-	return request{typ: nftMessage(unix.NFT_MSG_DELRULE), family: t.family, attrs: a}
+func (t table) delRule(chain string, handle uint64) change {
+	return func(c *nftables.Conn) error {
+		return c.DelRule(&nftables.Rule{Table: t.nft(), Chain: &nftables.Chain{Table: t.nft(), Name: chain}, Handle: handle})
+	}
 }
 
-// newSet creates s, or agrees if it is there. id is unique within the transaction.
-func (t table) newSet(s set, id uint32) request {
-	magic, length := concat(s.key)
-	var flags uint32
-	if len(s.data) > 0 {
-		flags = unix.NFT_SET_MAP
+// newSet creates s, or agrees if it is there.
+func (t table) newSet(s set) change {
+	return func(c *nftables.Conn) error {
+		n := &nftables.Set{Table: t.nft(), Name: s.name, IsMap: len(s.data) > 0}
+		var err error
+		if n.KeyType, err = datatype(s.key); err == nil && n.IsMap {
+			n.DataType, err = datatype(s.data)
+		}
+		if err != nil {
+			return err
+		}
+		return c.AddSet(n, nil)
 	}
-	a := attrs(nil).str(unix.NFTA_SET_TABLE, t.name).str(unix.NFTA_SET_NAME, s.name).
-		be32(unix.NFTA_SET_FLAGS, flags).
-		be32(unix.NFTA_SET_KEY_TYPE, magic).be32(unix.NFTA_SET_KEY_LEN, length).
-		be32(unix.NFTA_SET_ID, id)
-	if len(s.data) > 0 {
-		magic, length := concat(s.data)
-		a = a.be32(unix.NFTA_SET_DATA_TYPE, magic).be32(unix.NFTA_SET_DATA_LEN, length)
+}
+
+// datatype returns the type of a concatenation. One part alone is not padded.
+func datatype(parts []nftables.SetDatatype) (nftables.SetDatatype, error) {
+	if len(parts) == 1 {
+		return parts[0], nil
 	}
-	if s.comment != "" {
-		a = a.bytes(unix.NFTA_SET_USERDATA, userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_COMMENT, s.comment))
-	}
-	return request{typ: nftMessage(unix.NFT_MSG_NEWSET), flags: unix.NLM_F_CREATE, family: t.family, attrs: a}
+	return nftables.ConcatSetType(parts...)
 }
 
 // elementsPerMessage keeps a list of elements within the 64 KiB of an attribute.
 const elementsPerMessage = 128
 
-// setElements makes the messages of a command about elements of a set.
-func (t table) setElements(command, flags uint16, set string, elements []element) []request {
-	var rs []request
-	for len(elements) > 0 {
-		n := min(len(elements), elementsPerMessage)
-		var list attrs
-		for _, e := range elements[:n] {
-			list = list.nest(unix.NFTA_LIST_ELEM, e.marshal())
-		}
-		a := attrs(nil).str(unix.NFTA_SET_ELEM_LIST_TABLE, t.name).str(unix.NFTA_SET_ELEM_LIST_SET, set).
-			nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, list)
-		rs = append(rs, request{typ: nftMessage(command), flags: flags, family: t.family, attrs: a})
-		elements = elements[n:]
+// elementChanges makes changes to elements of a set by f, which gets some of them.
+func (t table) elementChanges(name string, elements []element, f func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) []change {
+	var changes []change
+	for some := range slices.Chunk(elements, elementsPerMessage) {
+		changes = append(changes, func(c *nftables.Conn) error {
+			es := make([]nftables.SetElement, len(some))
+			for i, e := range some {
+				es[i] = nftables.SetElement{Key: e.key, Val: e.data, Comment: e.comment}
+			}
+			return f(c, &nftables.Set{Table: t.nft(), Name: name}, es)
+		})
 	}
-	return rs
+	return changes
 }
 
-// marshal returns the attributes of an element.
-func (e element) marshal() attrs {
-	a := attrs(nil).nest(unix.NFTA_SET_ELEM_KEY, attrs(nil).bytes(unix.NFTA_DATA_VALUE, e.key))
-	if e.data != nil {
-		a = a.nest(unix.NFTA_SET_ELEM_DATA, attrs(nil).bytes(unix.NFTA_DATA_VALUE, e.data))
-	}
-	if e.comment != "" {
-		a = a.bytes(unix.NFTA_SET_ELEM_USERDATA, userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, e.comment))
-	}
-	return a
-}
-
-// addElements adds elements that must not be there: an existing one would keep its
-// comment, and so its owner, without a word.
-func (t table) addElements(set string, elements []element) []request {
-	return t.setElements(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE|unix.NLM_F_EXCL, set, elements)
+// addElements adds elements. In a set, one that is there keeps its comment, and so its
+// owner, without a word, so callers look before; in a map, other data is an error
+// (EEXIST, on older kernels EBUSY).
+func (t table) addElements(set string, elements []element) []change {
+	return t.elementChanges(set, elements, (*nftables.Conn).SetAddElements)
 }
 
 // delElements removes elements by their keys.
-func (t table) delElements(set string, elements []element) []request {
+func (t table) delElements(set string, elements []element) []change {
 	keys := make([]element, len(elements))
 	for i, e := range elements {
 		keys[i].key = e.key
 	}
-	return t.setElements(unix.NFT_MSG_DELSETELEM, 0, set, keys)
+	return t.elementChanges(set, keys, (*nftables.Conn).SetDeleteElements)
 }
 
-// newRule adds r.
-func (t table) newRule(r rule) (request, error) {
-	var list attrs
-	for _, e := range r.exprs {
-		b, err := expr.Marshal(t.family, e)
-		if err != nil {
-			return request{}, fmt.Errorf("rule %q: %w", r.comment, err)
-		}
-		list = list.nest(unix.NFTA_LIST_ELEM, b)
-	}
-	a := attrs(nil).str(unix.NFTA_RULE_TABLE, t.name).str(unix.NFTA_RULE_CHAIN, r.chain).
-		nest(unix.NFTA_RULE_EXPRESSIONS, list).
-		bytes(unix.NFTA_RULE_USERDATA, userdata.AppendString(nil, userdata.TypeComment, r.comment))
-	flags := uint16(unix.NLM_F_CREATE | unix.NLM_F_APPEND)
-	if r.front {
-		flags = unix.NLM_F_CREATE
-	}
-	return request{typ: nftMessage(unix.NFT_MSG_NEWRULE), flags: flags, family: t.family, attrs: a}, nil
-}
-
-// generation returns the generation of the ruleset. It fails where the kernel has no nf_tables.
-func (c *conn) generation() (uint32, error) {
-	var id uint32
-	err := c.do(request{typ: nftMessage(unix.NFT_MSG_GETGEN)}, func(r reply) error {
-		id = attrUint32(findAttr(r.attrs, unix.NFTA_GEN_ID))
+// newRule adds r behind the others of its chain.
+func (t table) newRule(r rule) change {
+	return func(c *nftables.Conn) error {
+		c.AddRule(&nftables.Rule{
+			Table: t.nft(), Chain: &nftables.Chain{Table: t.nft(), Name: r.chain},
+			Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment),
+		})
 		return nil
-	})
-	return id, err
+	}
+}
+
+// batch makes changes as one transaction: all happen or none.
+func (c *conn) batch(changes []change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.writer == nil {
+		err := c.enter(func() (err error) {
+			c.writer, err = nftables.New(nftables.AsLasting())
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("open nftables: %w", err)
+		}
+	}
+	err := flush(c.writer, changes)
+	if err != nil {
+		// What was not sent, and answers not read, would be part of the next transaction.
+		err = errors.Join(err, c.writer.CloseLasting())
+		c.writer = nil
+	}
+	return err
+}
+
+// flush makes changes as one transaction.
+func flush(c *nftables.Conn, changes []change) error {
+	for _, change := range changes {
+		if err := change(c); err != nil {
+			return err
+		}
+	}
+	return c.Flush()
+}
+
+// What follows reads. The library reads, too, but not one element of a set, nor all
+// rules of a table at once, and it does not tell that a list was interrupted.
+
+// askNFT fails where the kernel has no nf_tables.
+func (c *conn) askNFT() error {
+	return c.do(request{typ: nftMessage(unix.NFT_MSG_GETGEN)}, nil)
 }
 
 // ruleSeen is a rule as the kernel lists it.
 type ruleSeen struct {
 	chain, comment string
-	handle         []byte
+	handle         uint64
 	exprs          []byte
 }
 
@@ -291,7 +264,7 @@ func (c *conn) rules(t table, chain string) ([]ruleSeen, error) {
 			case unix.NFTA_RULE_CHAIN:
 				s.chain = attrString(value)
 			case unix.NFTA_RULE_HANDLE:
-				s.handle = append([]byte(nil), value...)
+				s.handle = attrUint64(value)
 			case unix.NFTA_RULE_EXPRESSIONS:
 				s.exprs = append([]byte(nil), value...)
 			case unix.NFTA_RULE_USERDATA:
@@ -323,9 +296,13 @@ func (c *conn) elements(t table, set string) ([]element, error) {
 
 // element reads one element. The error is ENOENT if it, or the set, is not there.
 func (c *conn) element(t table, set string, key []byte) (element, error) {
-	rs := t.setElements(unix.NFT_MSG_GETSETELEM, 0, set, []element{{key: key}})
+	wanted := attrs(nil).nest(unix.NFTA_SET_ELEM_KEY, attrs(nil).bytes(unix.NFTA_DATA_VALUE, key))
+	a := attrs(nil).str(unix.NFTA_SET_ELEM_LIST_TABLE, t.name).str(unix.NFTA_SET_ELEM_LIST_SET, set).
+		nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, attrs(nil).nest(unix.NFTA_LIST_ELEM, wanted))
 	var found []element
-	err := c.do(rs[0], func(r reply) error { return appendElements(&found, r.attrs) })
+	err := c.do(request{typ: nftMessage(unix.NFT_MSG_GETSETELEM), family: t.family, attrs: a}, func(r reply) error {
+		return appendElements(&found, r.attrs)
+	})
 	if err == nil && len(found) == 0 {
 		err = unix.ENOENT
 	}
@@ -378,9 +355,9 @@ func commentOf(b []byte, want byte) string {
 type family struct {
 	proto        byte // NFPROTO_*
 	name         string
-	typ          uint32 // of an address
-	source, dest uint32 // offsets of addresses in the network header
-	bytes        uint32 // of an address
+	typ          nftables.SetDatatype // of an address
+	source, dest uint32               // offsets of addresses in the network header
+	bytes        uint32               // of an address
 	multicast    netip.Prefix
 }
 
@@ -388,11 +365,11 @@ type family struct {
 func families() []family {
 	return []family{
 		{
-			proto: unix.NFPROTO_IPV4, name: "4", typ: typeIPv4, source: 12, dest: 16, bytes: 4,
+			proto: unix.NFPROTO_IPV4, name: "4", typ: nftables.TypeIPAddr, source: 12, dest: 16, bytes: 4,
 			multicast: netip.PrefixFrom(netip.AddrFrom4([4]byte{224}), 4),
 		},
 		{
-			proto: unix.NFPROTO_IPV6, name: "6", typ: typeIPv6, source: 8, dest: 24, bytes: 16,
+			proto: unix.NFPROTO_IPV6, name: "6", typ: nftables.TypeIP6Addr, source: 8, dest: 24, bytes: 16,
 			multicast: netip.PrefixFrom(netip.AddrFrom16([16]byte{0xff}), 8),
 		},
 	}

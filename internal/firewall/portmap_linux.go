@@ -91,12 +91,12 @@ func (h *Host) DelPortMap(ctx context.Context, o Owner) error {
 	errs := []error{err}
 	var gone []Forward
 	errs = append(errs, h.removeNFT(ctx,
-		func() (requests []request, err error) {
-			requests, gone, err = h.nftPorts().remove(o)
-			return requests, err
+		func() (changes []change, err error) {
+			changes, gone, err = h.nftPorts().remove(o)
+			return changes, err
 		},
-		func() ([]request, error) { return h.conn.chainsOfNAT(chains) },
-		func() ([]request, error) { return h.conn.referencePortMap(o) }))
+		func() ([]change, error) { return h.conn.chainsOfNAT(chains) },
+		func() ([]change, error) { return h.conn.referencePortMap(o) }))
 	errs = append(errs, h.removeLegacy(ctx, chains...))
 	for _, m := range old {
 		if m.Owner.Mark() == o.Mark() {
@@ -143,7 +143,7 @@ func (h *Host) CollectPortMap(ctx context.Context, network string, keep []Owner)
 		errs = append(errs, iptPortMap{host: h}.removeEmpty(ctx, network))
 	}
 	if h.hasNFT {
-		errs = append(errs, h.removeNFT(ctx, func() ([]request, error) { return h.nftPorts().collect(network, marks) }),
+		errs = append(errs, h.removeNFT(ctx, func() ([]change, error) { return h.nftPorts().collect(network, marks) }),
 			h.conn.removeEmpty(ctx, portsTable(network), portSets()),
 			h.conn.removeEmpty(ctx, claims().table, []string{claimsSet}))
 	}
@@ -154,6 +154,6 @@ func (h *Host) CollectPortMap(ctx context.Context, network string, keep []Owner)
 // removeChains removes chains of the nat table, of whichever iptables.
 func (h *Host) removeChains(ctx context.Context, chains ...chainAndShared) error {
 	return errors.Join(
-		h.removeNFT(ctx, func() ([]request, error) { return h.conn.chainsOfNAT(chains) }),
+		h.removeNFT(ctx, func() ([]change, error) { return h.conn.chainsOfNAT(chains) }),
 		h.removeLegacy(ctx, chains...))
 }

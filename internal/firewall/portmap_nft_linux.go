@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -49,8 +50,9 @@ const (
 //		chain guard { type filter hook prerouting priority raw; iif != lo ip daddr 127.0.0.0/8 drop }
 //	}
 //
-// and all networks share a table with a set of the ports that are taken, so that one
-// transaction finds out about conflicts. Conditions are those of the network, and a network
+// and all networks share a table with a map from the ports that are taken to a hash of
+// who has them, so that one transaction finds out about conflicts: the kernel refuses an
+// element of a map that is there with other data. Conditions are those of the network, and a network
 // with conditions claims nothing: two of them may share a port.
 type nftPortMap struct {
 	conn *conn
@@ -65,9 +67,12 @@ func portsTable(network string) table {
 // claims is the table that networks share.
 func claims() layout {
 	return layout{
-		table:   table{family: unix.NFPROTO_INET, name: claimsTable},
-		comment: "cnikit host ports",
-		sets:    []set{{name: claimsSet, key: []uint32{typeProto, typeIPv6, typeService}}},
+		table: table{family: unix.NFPROTO_INET, name: claimsTable},
+		sets: []set{{
+			name: claimsSet,
+			key:  []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeIP6Addr, nftables.TypeInetService},
+			data: []nftables.SetDatatype{nftables.TypeMark, nftables.TypeMark},
+		}},
 	}
 }
 
@@ -88,25 +93,24 @@ func portSets() []string {
 // portLayout is the table of a network.
 func portLayout(network string, p PortMap, sources []netip.Prefix) (layout, error) {
 	l := layout{
-		table:   portsTable(network),
-		comment: "cnikit port map, network " + network,
+		table: portsTable(network),
 		sets: []set{{
 			name: forwardsSet, key: indexKey(),
-			data: []uint32{typeProto, typeIPv6, typeService, typeIPv6, typeService},
+			data: []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeIP6Addr, nftables.TypeInetService, nftables.TypeIP6Addr, nftables.TypeInetService},
 		}},
 		chains: []chain{
 			{name: "ports"},
-			{name: "prerouting", kind: "nat", hook: unix.NF_INET_PRE_ROUTING, priority: -priorityMasquerade},
-			{name: "output", kind: "nat", hook: unix.NF_INET_LOCAL_OUT, priority: -priorityMasquerade},
-			{name: "postrouting", kind: "nat", hook: unix.NF_INET_POST_ROUTING, priority: priorityMasquerade},
+			{name: "prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: -priorityMasquerade},
+			{name: "output", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, priority: -priorityMasquerade},
+			{name: "postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: priorityMasquerade},
 		},
 	}
 	for i, f := range families() {
-		to := []uint32{f.typ, typeService}
+		to := []nftables.SetDatatype{f.typ, nftables.TypeInetService}
 		l.sets = append(l.sets,
-			set{name: f.dnat(), key: []uint32{typeProto, f.typ, typeService}, data: to},
-			set{name: f.dnatAny(), key: []uint32{typeProto, typeService}, data: to},
-			set{name: f.mapped(), key: []uint32{typeProto, typeService, f.typ, typeService}})
+			set{name: f.dnat(), key: []nftables.SetDatatype{nftables.TypeInetProto, f.typ, nftables.TypeInetService}, data: to},
+			set{name: f.dnatAny(), key: []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeInetService}, data: to},
+			set{name: f.mapped(), key: []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeInetService, f.typ, nftables.TypeInetService}})
 		entries, err := f.entryRules(p.Conditions[i], p.SNAT)
 		if err != nil {
 			return layout{}, err
@@ -116,7 +120,7 @@ func portLayout(network string, p PortMap, sources []netip.Prefix) (layout, erro
 		l.rules = append(l.rules, f.sourceRules(p, sources)...)
 	}
 	if p.SNAT {
-		l.chains = append(l.chains, chain{name: "guard", kind: "filter", hook: unix.NF_INET_PRE_ROUTING, priority: prioritySpoof})
+		l.chains = append(l.chains, chain{name: "guard", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: prioritySpoof})
 		l.rules = append(l.rules, guardRule())
 	}
 	return l, nil
@@ -313,7 +317,7 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 	}
 	all := []placed{dnat, {t, fam.mapped(), element{key: pad(proto, port(f.Host), to)}}}
 	if claim {
-		all = append(all, placed{claims().table, claimsSet, element{key: f.claim()}})
+		all = append(all, placed{claims().table, claimsSet, element{key: f.claim(), data: entryKey(mark, 0)[:8]}})
 	}
 	for i := range all {
 		all[i].comment = mark
@@ -341,16 +345,12 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 		return err
 	}
 	return retry(ctx, func() error {
-		generation, requests, err := m.settle(o.Network, p)
+		changes, err := m.settle(o.Network, p)
 		if err != nil {
 			return err
 		}
-		if fresh || len(requests) > 0 {
-			rs, err := claims().build(nil)
-			if err != nil {
-				return err
-			}
-			requests = append(rs, requests...)
+		if fresh || len(changes) > 0 {
+			changes = append(claims().build(), changes...)
 		}
 		elements := addForwards(o, p)
 		if exact {
@@ -362,15 +362,15 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 				elements = nil
 			}
 		}
-		err = m.conn.batch(generation, append(requests, elements...))
-		exact = exact || errors.Is(err, unix.EEXIST)
+		err = m.conn.batch(append(changes, elements...))
+		exact = exact || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
 		fresh = fresh || errors.Is(err, unix.ENOENT)
 		return changedIfGone(err)
 	})
 }
 
-// settle returns the requests that put the rules of a network in order.
-func (m nftPortMap) settle(network string, p PortMap) (uint32, []request, error) {
+// settle returns the changes that put the rules of a network in order.
+func (m nftPortMap) settle(network string, p PortMap) ([]change, error) {
 	return m.conn.settle(portsTable(network), func(seen []ruleSeen) layout {
 		l, err := portLayout(network, p, sourceSubnets(seen, p.Subnets))
 		if err != nil {
@@ -385,8 +385,8 @@ func sourceSubnets(seen []ruleSeen, more []netip.Prefix) []netip.Prefix {
 	return ownSubnets(seen, more, false)
 }
 
-// addForwards returns the requests that add the forwards of p.
-func addForwards(o Owner, p PortMap) []request {
+// addForwards returns the changes that add the forwards of p.
+func addForwards(o Owner, p PortMap) []change {
 	mark := o.Mark()
 	var all []placed
 	var names [][]byte
@@ -394,13 +394,13 @@ func addForwards(o Owner, p PortMap) []request {
 		all = append(all, f.elements(o.Network, mark, p.claims(f))...)
 		names = append(names, f.marshal())
 	}
-	requests := eachSet(all, table.addElements)
-	return append(requests, portsTable(o.Network).addElements(forwardsSet, index(mark, names...))...)
+	changes := eachSet(all, table.addElements)
+	return append(changes, portsTable(o.Network).addElements(forwardsSet, index(mark, names...))...)
 }
 
 // eachSet calls f for each set with its elements.
-func eachSet(all []placed, f func(t table, set string, elements []element) []request) []request {
-	var requests []request
+func eachSet(all []placed, f func(t table, set string, elements []element) []change) []change {
+	var changes []change
 	for len(all) > 0 {
 		first := all[0]
 		var same []element
@@ -412,15 +412,15 @@ func eachSet(all []placed, f func(t table, set string, elements []element) []req
 				others = append(others, p)
 			}
 		}
-		requests = append(requests, f(first.table, first.set, same)...)
+		changes = append(changes, f(first.table, first.set, same)...)
 		all = others
 	}
-	return requests
+	return changes
 }
 
-// clear returns the requests that remove what o has, and whether that is what p wants.
+// clear returns the changes that remove what o has, and whether that is what p wants.
 // The error is a ConflictError if somebody else has what p wants.
-func (m nftPortMap) clear(o Owner, p PortMap) (requests []request, same bool, err error) {
+func (m nftPortMap) clear(o Owner, p PortMap) (changes []change, same bool, err error) {
 	has, entries, err := m.owned(o)
 	if err != nil {
 		return nil, false, err
@@ -436,12 +436,12 @@ func (m nftPortMap) clear(o Owner, p PortMap) (requests []request, same bool, er
 	}
 	same = same && wants == len(gone.list) && len(entries) == len(p.Forwards)
 	err = m.present(gone, o, p.Forwards, p.claims, func(f Forward, holder string) error { return newConflict(f, holder) })
-	requests = eachSet(gone.list, table.delElements)
-	return append(requests, portsTable(o.Network).delElements(forwardsSet, entries)...), same, err
+	changes = eachSet(gone.list, table.delElements)
+	return append(changes, portsTable(o.Network).delElements(forwardsSet, entries)...), same, err
 }
 
-// remove returns the requests that remove what o has, and what that is.
-func (m nftPortMap) remove(o Owner) ([]request, []Forward, error) {
+// remove returns the changes that remove what o has, and what that is.
+func (m nftPortMap) remove(o Owner) ([]change, []Forward, error) {
 	has, entries, err := m.owned(o)
 	if err != nil {
 		return nil, nil, err
@@ -450,8 +450,8 @@ func (m nftPortMap) remove(o Owner) ([]request, []Forward, error) {
 	if err := m.present(gone, o, has, func(Forward) bool { return true }, nil); err != nil {
 		return nil, nil, err
 	}
-	requests := eachSet(gone.list, table.delElements)
-	return append(requests, portsTable(o.Network).delElements(forwardsSet, entries)...), has, nil
+	changes := eachSet(gone.list, table.delElements)
+	return append(changes, portsTable(o.Network).delElements(forwardsSet, entries)...), has, nil
 }
 
 // owned returns what the index says that o has, and its entries there.
@@ -562,18 +562,18 @@ func (m nftPortMap) list(ctx context.Context, network string) ([]Mapped, error) 
 }
 
 // collect removes what belongs to a network and has not one of the marks.
-func (m nftPortMap) collect(network string, marks map[string]bool) ([]request, error) {
-	requests, err := m.conn.removeOthers(portsTable(network), portSets(), marks)
+func (m nftPortMap) collect(network string, marks map[string]bool) ([]change, error) {
+	changes, err := m.conn.removeOthers(portsTable(network), portSets(), marks)
 	if err != nil {
 		return nil, err
 	}
 	all, err := m.conn.elements(claims().table, claimsSet)
 	if errors.Is(err, unix.ENOENT) {
-		return requests, nil
+		return changes, nil
 	}
 	inNetwork := marksOfNetwork(network)
 	gone := slices.DeleteFunc(all, func(e element) bool { return marks[e.comment] || !inNetwork(e.comment) })
-	return append(requests, claims().table.delElements(claimsSet, gone)...), err
+	return append(changes, claims().table.delElements(claimsSet, gone)...), err
 }
 
 // marksOfNetwork tells the marks of the owners in a network.

@@ -36,24 +36,24 @@ func referenceComment(o Owner) string {
 	return referenceHash(o.Network, 16) + "-" + referenceHash(o.IfName+":"+o.ContainerID, 16)
 }
 
-// referenceSpoof returns the requests that remove the chains of macspoofchk of bridge.
-func (c *conn) referenceSpoof(o Owner) ([]request, error) {
+// referenceSpoof returns the changes that remove the chains of macspoofchk of bridge.
+func (c *conn) referenceSpoof(o Owner) ([]change, error) {
 	t := table{family: unix.NFPROTO_BRIDGE, name: "nat"}
 	name := "cni-br-iface-" + o.ContainerID + "-" + o.IfName
 	comment := "macspoofchk-" + o.ContainerID + "-" + o.IfName
 	return c.leftover(t, "PREROUTING", func(r ruleSeen) bool { return r.comment == comment }, name, name+"-mac")
 }
 
-// referenceMasquerade returns the requests that remove what masquerades for o: a
+// referenceMasquerade returns the changes that remove what masquerades for o: a
 // chain of the nat table, where iptables is a front end of nftables, and nftables rules.
-func (c *conn) referenceMasquerade(o Owner) ([]request, error) {
-	requests, err := c.chainsOfNAT(referenceMasqueradeChains(o))
+func (c *conn) referenceMasquerade(o Owner) ([]change, error) {
+	changes, err := c.chainsOfNAT(referenceMasqueradeChains(o))
 	if err != nil {
 		return nil, err
 	}
 	t := table{family: unix.NFPROTO_INET, name: "cni_plugins_masquerade"}
 	rs, err := c.rulesOf(t, "masq_checks", func(r ruleSeen) bool { return strings.HasPrefix(r.comment, referenceComment(o)) })
-	return append(requests, rs...), err
+	return append(changes, rs...), err
 }
 
 // referenceMasqueradeChains names the chain for masquerading a container. Before
@@ -62,11 +62,11 @@ func referenceMasqueradeChains(o Owner) []chainAndShared {
 	return []chainAndShared{{referenceChain(o), "POSTROUTING"}}
 }
 
-// chainsOfNAT returns the requests that remove chains of the nat tables, where iptables
+// chainsOfNAT returns the changes that remove chains of the nat tables, where iptables
 // is a front end of nftables, and the rules that lead there. A chain may be given
 // several times, with each of the shared chains that may lead there.
-func (c *conn) chainsOfNAT(chains []chainAndShared) ([]request, error) {
-	var requests []request
+func (c *conn) chainsOfNAT(chains []chainAndShared) ([]change, error) {
+	var changes []change
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
 		t := table{family: family, name: "nat"}
 		if there, err := c.hasTable(t); err != nil || !there {
@@ -75,7 +75,7 @@ func (c *conn) chainsOfNAT(chains []chainAndShared) ([]request, error) {
 			}
 			continue
 		}
-		var ends []request
+		var ends []change
 		done := map[string]bool{}
 		for _, l := range chains {
 			there, err := c.hasChain(t, l.chain)
@@ -89,32 +89,32 @@ func (c *conn) chainsOfNAT(chains []chainAndShared) ([]request, error) {
 			if err != nil {
 				return nil, err
 			}
-			requests = append(requests, rs...)
+			changes = append(changes, rs...)
 			if !done[l.chain] {
 				done[l.chain] = true
 				ends = append(ends, t.flushChain(l.chain), t.delChain(l.chain))
 			}
 		}
-		requests = append(requests, ends...)
+		changes = append(changes, ends...)
 	}
-	return requests, nil
+	return changes, nil
 }
 
-// rulesOf returns the requests that remove the rules of a chain which is tells.
-func (c *conn) rulesOf(t table, chain string, is func(ruleSeen) bool) ([]request, error) {
+// rulesOf returns the changes that remove the rules of a chain which is tells.
+func (c *conn) rulesOf(t table, chain string, is func(ruleSeen) bool) ([]change, error) {
 	seen, err := c.rules(t, chain)
-	var requests []request
+	var changes []change
 	for _, r := range seen {
 		if is(r) {
-			requests = append(requests, t.delRule(chain, r.handle))
+			changes = append(changes, t.delRule(chain, r.handle))
 		}
 	}
-	return requests, err
+	return changes, err
 }
 
-// leftover returns the requests that remove chains of a container and the rules, in a
+// leftover returns the changes that remove chains of a container and the rules, in a
 // chain that all share, that lead there. There are none if the chains are not there.
-func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chains ...string) ([]request, error) {
+func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chains ...string) ([]change, error) {
 	var found []string
 	for _, name := range chains {
 		there, err := c.hasChain(t, name)
@@ -128,18 +128,18 @@ func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chain
 	if len(found) == 0 {
 		return nil, nil
 	}
-	requests, err := c.rulesOf(t, shared, leads)
+	changes, err := c.rulesOf(t, shared, leads)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range found {
-		requests = append(requests, t.flushChain(name))
+		changes = append(changes, t.flushChain(name))
 	}
 	// A chain that is jumped to goes after the one that jumps; flushing removed the jump.
 	for _, name := range slices.Backward(found) {
-		requests = append(requests, t.delChain(name))
+		changes = append(changes, t.delChain(name))
 	}
-	return requests, nil
+	return changes, nil
 }
 
 // hasTable reports whether there is a table.
@@ -180,10 +180,10 @@ func jumpsTo(r ruleSeen, chain string) bool {
 	return err == nil && found
 }
 
-// referencePortMap returns the requests that remove the nftables rules for ports of o.
+// referencePortMap returns the changes that remove the nftables rules for ports of o.
 // They name the container only, so those for its other networks go with them.
-func (c *conn) referencePortMap(o Owner) ([]request, error) {
-	var requests []request
+func (c *conn) referencePortMap(o Owner) ([]change, error) {
+	var changes []change
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
 		t := table{family: family, name: "cni_hostport"}
 		if there, err := c.hasTable(t); err != nil || !there {
@@ -197,15 +197,15 @@ func (c *conn) referencePortMap(o Owner) ([]request, error) {
 			if err != nil {
 				return nil, err
 			}
-			requests = append(requests, rs...)
+			changes = append(changes, rs...)
 		}
 		rs, err := c.rulesOf(t, "masquerading", func(r ruleSeen) bool { return r.comment == o.ContainerID })
 		if err != nil {
 			return nil, err
 		}
-		requests = append(requests, rs...)
+		changes = append(changes, rs...)
 	}
-	return requests, nil
+	return changes, nil
 }
 
 // chainAndShared is a chain of a container and the shared chain that jumps there.

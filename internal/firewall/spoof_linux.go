@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -34,9 +35,6 @@ const (
 	sendersSet   = "senders"
 	spoofOwners  = "owners"
 	spoofComment = "forged sources"
-
-	// typeIfIndex is TYPE_IFINDEX of nft.
-	typeIfIndex = 20
 
 	// prioritySpoof is NF_BR_PRI_NAT_DST_BRIDGED: before the bridge looks at the frame.
 	//
@@ -65,17 +63,16 @@ func spoofSets() []string { return []string{portsSet, sendersSet, spoofOwners} }
 // spoofLayout is the table of a network. The hooks of bridges have the numbers of those
 // of IP.
 func spoofLayout(network string) layout {
-	sender := []uint32{typeIfIndex, typeEther}
+	sender := []nftables.SetDatatype{nftables.TypeIFIndex, nftables.TypeEtherAddr}
 	const first, second = unix.NFT_REG32_00, unix.NFT_REG32_01
 	return layout{
-		table:   spoofTable(network),
-		comment: "cnikit anti-spoofing, network " + network,
+		table: spoofTable(network),
 		sets: []set{
-			{name: portsSet, key: []uint32{typeIfIndex}},
+			{name: portsSet, key: []nftables.SetDatatype{nftables.TypeIFIndex}},
 			{name: sendersSet, key: sender},
 			{name: spoofOwners, key: indexKey(), data: sender},
 		},
-		chains: []chain{{name: "prerouting", kind: "filter", hook: unix.NF_INET_PRE_ROUTING, priority: prioritySpoof}},
+		chains: []chain{{name: "prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: prioritySpoof}},
 		rules: []rule{{chain: "prerouting", comment: spoofComment, exprs: []expr.Any{
 			&expr.Meta{Key: expr.MetaKeyIIF, Register: unix.NFT_REG_1},
 			&expr.Lookup{SourceRegister: unix.NFT_REG_1, SetName: portsSet},
@@ -122,32 +119,23 @@ func (h *Host) EnsureSpoofFilter(ctx context.Context, p Port) error {
 	}
 	t, mark := spoofTable(p.Owner.Network), p.Owner.Mark()
 	port, sender := p.key()
-	// Whether to read the elements first: see the same of masquerading.
-	exact, err := h.conn.hasEntry(t, spoofOwners, mark)
-	if err != nil {
-		return err
-	}
 	return retry(ctx, func() error {
-		generation, requests, err := h.conn.settle(t, func([]ruleSeen) layout { return spoofLayout(p.Owner.Network) })
+		changes, err := h.conn.settle(t, func([]ruleSeen) layout { return spoofLayout(p.Owner.Network) })
 		if err != nil {
 			return err
 		}
-		if exact && len(requests) == 0 && h.CheckSpoofFilter(ctx, p) == nil {
+		if len(changes) == 0 && h.CheckSpoofFilter(ctx, p) == nil {
 			return nil
 		}
-		if exact {
-			rs, err := h.clearPort(t, mark, port)
-			if err != nil {
-				return err
-			}
-			requests = append(requests, rs...)
+		cleared, err := h.clearPort(t, mark, port)
+		if err != nil {
+			return err
 		}
-		requests = append(requests, t.addElements(sendersSet, []element{{key: sender, comment: mark}})...)
-		requests = append(requests, t.addElements(portsSet, []element{{key: port, comment: mark}})...)
-		requests = append(requests, t.addElements(spoofOwners, index(mark, sender))...)
-		err = h.conn.batch(generation, requests)
-		exact = exact || errors.Is(err, unix.EEXIST)
-		return changedIfGone(err)
+		changes = append(changes, cleared...)
+		changes = append(changes, t.addElements(sendersSet, []element{{key: sender, comment: mark}})...)
+		changes = append(changes, t.addElements(portsSet, []element{{key: port, comment: mark}})...)
+		changes = append(changes, t.addElements(spoofOwners, index(mark, sender))...)
+		return changedIfGone(h.conn.batch(changes))
 	})
 }
 
@@ -159,24 +147,24 @@ func (h *Host) needNFT(err error) error {
 	return err
 }
 
-// clearPort returns the requests that remove what an owner has, and what others have
+// clearPort returns the changes that remove what an owner has, and what others have
 // at a port, which is then a link that is no more.
-func (h *Host) clearPort(t table, mark string, port []byte) ([]request, error) {
+func (h *Host) clearPort(t table, mark string, port []byte) ([]change, error) {
 	holder, err := h.conn.element(t, portsSet, port)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, err
 	}
-	requests, err := h.removePort(t, mark)
+	changes, err := h.removePort(t, mark)
 	if err != nil || holder.comment == "" || holder.comment == mark {
-		return requests, err
+		return changes, err
 	}
 	h.log.Info("bridge port changes hands", "from", holder.comment, "to", mark)
 	others, err := h.removePort(t, holder.comment)
-	return append(requests, others...), err
+	return append(changes, others...), err
 }
 
-// removePort returns the requests that remove what an owner has.
-func (h *Host) removePort(t table, mark string) ([]request, error) {
+// removePort returns the changes that remove what an owner has.
+func (h *Host) removePort(t table, mark string) ([]change, error) {
 	entries, err := h.conn.entries(t, spoofOwners, mark)
 	if err != nil {
 		return nil, err
@@ -189,9 +177,9 @@ func (h *Host) removePort(t table, mark string) ([]request, error) {
 		ports = append(ports, element{key: e.data[:registerBytes]})
 		senders = append(senders, element{key: e.data})
 	}
-	requests := t.delElements(portsSet, ports)
-	requests = append(requests, t.delElements(sendersSet, senders)...)
-	return append(requests, t.delElements(spoofOwners, entries)...), nil
+	changes := t.delElements(portsSet, ports)
+	changes = append(changes, t.delElements(sendersSet, senders)...)
+	return append(changes, t.delElements(spoofOwners, entries)...), nil
 }
 
 // CheckSpoofFilter compares what is there with what EnsureSpoofFilter makes.
@@ -240,8 +228,8 @@ func (h *Host) DelSpoofFilter(ctx context.Context, o Owner) error {
 	}
 	t := spoofTable(o.Network)
 	return h.removeNFT(ctx,
-		func() ([]request, error) { return h.removePort(t, o.Mark()) },
-		func() ([]request, error) { return h.conn.referenceSpoof(o) })
+		func() ([]change, error) { return h.removePort(t, o.Mark()) },
+		func() ([]change, error) { return h.conn.referenceSpoof(o) })
 }
 
 // ListSpoofFilter returns the filtered ports of a network.

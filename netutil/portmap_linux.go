@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"github.com/cnikit/cnikit/internal/firewall"
 	"github.com/cnikit/cnikit/types"
@@ -117,8 +118,12 @@ func (e *PortMappingError) Unwrap() error { return e.Err }
 // forgotten, lest a sender that keeps its port is not answered.
 func (m *PortMapper) Ensure(ctx context.Context, o Owner, c PortMapConfig) error {
 	p, err := c.portMap()
-	if err != nil || len(p.Forwards) == 0 {
+	if err != nil {
 		return err
+	}
+	m.warnUnmapped(ctx, c)
+	if len(p.Forwards) == 0 {
+		return nil
 	}
 	if err := m.host.EnsurePortMap(ctx, firewall.Owner(o), p); err != nil {
 		return conflict(err)
@@ -127,6 +132,16 @@ func (m *PortMapper) Ensure(ctx context.Context, o Owner, c PortMapConfig) error
 		m.routeLoopback(ctx, p)
 	}
 	return nil
+}
+
+// warnUnmapped tells which mappings are for a family in which the container has no
+// address.
+func (m *PortMapper) warnUnmapped(ctx context.Context, c PortMapConfig) {
+	for _, p := range c.Ports {
+		if !slices.ContainsFunc(firstOfEach(c.Addrs), func(a netip.Prefix) bool { return hostAddr(p.HostIP, a.Addr()).IsValid() }) {
+			m.log.WarnContext(ctx, "port is not mapped: the container has no address of that family", "port", p.HostPort, "hostIP", p.HostIP)
+		}
+	}
 }
 
 // routeLoopback lets packets from 127.0.0.1 leave to the container. It is no reason to

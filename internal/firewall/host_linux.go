@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -36,15 +37,18 @@ type Host struct {
 	log     *slog.Logger
 	backend string
 	wanted  string // by the configuration
+	why     string // the backend was chosen, if nothing was wanted
 	hasNFT  bool   // whether the kernel has nf_tables
 	ns      int    // descriptor of the network namespace, for programs
 	nsID    nsfs.ID
 	noIPSet bool // for tests: as if the kernel had no ip_set
+
+	announced sync.Once
 }
 
 // Open opens the firewall of the network namespace of the calling thread. The error is
 // [errors.ErrUnsupported] if the machine lacks the backend asked for, or any.
-func Open(ctx context.Context, c Config) (*Host, error) {
+func Open(_ context.Context, c Config) (*Host, error) {
 	h := &Host{log: c.Log, ns: -1, wanted: c.Backend}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -59,7 +63,7 @@ func Open(ctx context.Context, c Config) (*Host, error) {
 	h.conn.enter = h.inside
 	noNFT := h.conn.askNFT()
 	h.hasNFT = noNFT == nil
-	if err := h.choose(ctx, c.Backend, noNFT); err != nil {
+	if err := h.choose(c.Backend, noNFT); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
@@ -80,7 +84,7 @@ func (h *Host) Backend() string { return h.backend }
 
 // choose settles the backend: the one wanted or, if that is empty, the best there is.
 // noNFT says why the kernel does not offer nf_tables.
-func (h *Host) choose(ctx context.Context, wanted string, noNFT error) error {
+func (h *Host) choose(wanted string, noNFT error) error {
 	switch wanted {
 	case NFTables:
 		if noNFT != nil {
@@ -93,7 +97,7 @@ func (h *Host) choose(ctx context.Context, wanted string, noNFT error) error {
 		}
 		h.backend = IPTables
 	case "":
-		return h.detect(ctx, noNFT)
+		return h.detect(noNFT)
 	default:
 		return fmt.Errorf("firewall backend %q: neither %q nor %q", wanted, NFTables, IPTables)
 	}
@@ -101,18 +105,26 @@ func (h *Host) choose(ctx context.Context, wanted string, noNFT error) error {
 }
 
 // detect chooses the backend when the configuration does not.
-func (h *Host) detect(ctx context.Context, noNFT error) error {
+func (h *Host) detect(noNFT error) error {
 	if noNFT == nil {
-		h.backend = NFTables
-		h.log.DebugContext(ctx, "firewall backend chosen", "backend", NFTables, "why", "the kernel has nf_tables")
+		h.backend, h.why = NFTables, "the kernel has nf_tables"
 		return nil
 	}
 	if err := findIPTables(); err != nil {
 		return errors.Join(unsupported(NFTables, noNFT), err)
 	}
-	h.backend = IPTables
-	h.log.InfoContext(ctx, "firewall backend chosen", "backend", IPTables, "why", "the kernel has no nf_tables", "error", noNFT)
+	h.backend, h.why = IPTables, "the kernel has no nf_tables: "+noNFT.Error()
 	return nil
+}
+
+// announce tells once which backend was chosen and why, if the configuration did not
+// say. Only who sets something up wants to know.
+func (h *Host) announce(ctx context.Context) {
+	h.announced.Do(func() {
+		if h.why != "" {
+			h.log.InfoContext(ctx, "firewall backend chosen", "backend", h.backend, "why", h.why)
+		}
+	})
 }
 
 // unsupported says that the machine lacks a backend. Lack of permission is not that.

@@ -28,6 +28,7 @@ func (h *Host) EnsureMasquerade(ctx context.Context, o Owner, addrs []netip.Pref
 	if err != nil || len(addrs) == 0 {
 		return err
 	}
+	h.announce(ctx)
 	return h.masquerade(ctx).ensure(ctx, o, addrs)
 }
 

@@ -65,16 +65,6 @@ type rule struct {
 	exprs   []expr.Any
 }
 
-// pad returns the concatenation of parts as it stands in registers.
-func pad(parts ...[]byte) []byte {
-	var b []byte
-	for _, p := range parts {
-		b = append(b, p...)
-		b = append(b, make([]byte, padding(len(p)))...)
-	}
-	return b
-}
-
 // newTable creates t, or agrees if it is there.
 func (t table) newTable() change {
 	return func(c *nftables.Conn) error {

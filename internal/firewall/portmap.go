@@ -177,3 +177,13 @@ func parseForward(b []byte) (Forward, bool) {
 
 // port returns the port of ap as in a packet.
 func port(ap netip.AddrPort) []byte { return binary.BigEndian.AppendUint16(nil, ap.Port()) }
+
+// pad returns the concatenation of parts as it stands in registers.
+func pad(parts ...[]byte) []byte {
+	var b []byte
+	for _, p := range parts {
+		b = append(b, p...)
+		b = append(b, make([]byte, padding(len(p)))...)
+	}
+	return b
+}

@@ -17,12 +17,17 @@ type portMapper interface {
 // that open and p needs it, iptables.
 func (h *Host) portMapper(ctx context.Context, p PortMap) (portMapper, error) {
 	if h.backend == IPTables {
+		h.announce(ctx)
 		return iptPortMap{host: h}, nil
 	}
 	if why := p.needsIPTables(); why != "" && h.wanted == "" {
+		if err := findIPTables(); err != nil {
+			return nil, err
+		}
 		h.log.InfoContext(ctx, "firewall backend chosen", "backend", IPTables, "why", why)
-		return iptPortMap{host: h}, findIPTables()
+		return iptPortMap{host: h}, nil
 	}
+	h.announce(ctx)
 	return h.nftPorts(), nil
 }
 

@@ -39,6 +39,7 @@ type PluginConfig struct {
 
 	prevResult    node
 	hasPrevResult bool
+	problems      []error // what is wrong with the members that DEL and GC can do without
 }
 
 // IPAM is the protocol's part of the ipam object.
@@ -51,9 +52,13 @@ type IPAM struct {
 }
 
 // ParsePluginConfig reads a request configuration. The error is
-// [ErrDecodingFailure] for what is not a JSON object or has a member of the wrong
-// JSON type, [ErrInvalidNetworkConfig] for a bad name, and
+// [ErrDecodingFailure] for what is not a JSON object, or has a name or cniVersion of
+// the wrong JSON type, [ErrInvalidNetworkConfig] for a bad name, and
 // [ErrIncompatibleCNIVersion] for a cniVersion that is no version.
+//
+// A wrong type, ipam, dns or runtimeConfig is left zero, and is an error of
+// [PluginConfig.Decode]: DEL and GC, which use [PluginConfig.DecodeLenient], clean
+// up what they can without.
 //
 // A prevResult and a list of attachments are left alone, since whether they
 // matter depends on the command: see [PluginConfig.PrevResult] and
@@ -73,21 +78,26 @@ func ParsePluginConfig(data []byte) (*PluginConfig, error) {
 		case "name":
 			named = true
 			c.Name, err = v.name(ValidateNetworkName)
+			return err
 		case "cniVersion":
 			c.CNIVersion, err = v.requestVersion()
+			return err
 		case "type":
 			c.Type, err = v.pluginType()
 		case "ipam":
 			c.IPAM, err = v.ipam()
 		case "dns":
 			c.DNS, err = v.dns()
-		case "runtimeConfig":
+		case runtimeConfig:
 			c.RuntimeConfig, err = v.object()
 		case "prevResult":
 			c.prevResult, c.hasPrevResult = v, true
 		}
-		return err
-	}, "name", "cniVersion", "type", "ipam", "dns", "runtimeConfig", "prevResult")
+		if err != nil {
+			c.problems = append(c.problems, under(key, err))
+		}
+		return nil
+	}, "name", "cniVersion", "type", "ipam", "dns", runtimeConfig, "prevResult")
 	if !named && !errors.Is(err, ErrDecodingFailure) {
 		err = invalid("name", "is missing; want the name of the network")
 	}

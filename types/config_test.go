@@ -99,6 +99,28 @@ func TestParsePluginConfig_Errors(t *testing.T) {
 		{`{"name":"a\u0000"}`, types.ErrInvalidNetworkConfig, `name: "a\x00" `},
 		{`{"name":"a\n"}`, types.ErrInvalidNetworkConfig, `name: "a\n" `},
 		{`{"name":7}`, types.ErrDecodingFailure, "name: 7 "},
+		// A missing name is said before what else is wrong with the values.
+		{`{"type":"a/b"}`, types.ErrInvalidNetworkConfig, "name: is missing"},
+		{`{"type":5}`, types.ErrInvalidNetworkConfig, "name: is missing"},
+	}
+	for _, tt := range tests {
+		c, err := types.ParsePluginConfig([]byte(tt.in))
+		if c != nil {
+			t.Errorf("ParsePluginConfig(%.60q) = %+v, want nil", tt.in, c)
+		}
+		wantError(t, "ParsePluginConfig("+tt.in[:min(60, len(tt.in))]+")", err, tt.code, tt.want)
+	}
+}
+
+// What DEL and GC can do without is an error of Decode only, and one that they are
+// told of: DEL-026, PROTO-048.
+func TestParsePluginConfig_LaterErrors(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		in   string
+		code types.Code
+		want string
+	}{
 		// CONF-027
 		{`{"name":"n","type":"a/b"}`, types.ErrInvalidNetworkConfig, `type: "a/b" is not a file name`},
 		// CONF-036, CONF-037
@@ -110,16 +132,22 @@ func TestParsePluginConfig_Errors(t *testing.T) {
 		{`{"name":"n","dns":{"nameservers":"1.1.1.1"}}`, types.ErrDecodingFailure, `dns.nameservers: "1.1.1.1" is not valid; want an array`},
 		{`{"name":"n","dns":{"search":[1]}}`, types.ErrDecodingFailure, "dns.search[0]: 1 "},
 		{`{"name":"n","runtimeConfig":[]}`, types.ErrDecodingFailure, "runtimeConfig: [] "},
-		// A missing name is said before what else is wrong with the values.
-		{`{"type":"a/b"}`, types.ErrInvalidNetworkConfig, "name: is missing"},
-		{`{"type":5}`, types.ErrDecodingFailure, "type: 5 "},
 	}
 	for _, tt := range tests {
+		what := tt.in[:min(60, len(tt.in))]
 		c, err := types.ParsePluginConfig([]byte(tt.in))
-		if c != nil {
-			t.Errorf("ParsePluginConfig(%.60q) = %+v, want nil", tt.in, c)
+		if err != nil || c.Name != "n" {
+			t.Errorf("ParsePluginConfig(%s) = %+v, %v, want the name alone", what, c, err)
+			continue
 		}
-		wantError(t, "ParsePluginConfig("+tt.in[:min(60, len(tt.in))]+")", err, tt.code, tt.want)
+		wantError(t, "Decode("+what+")", c.Decode(&struct{}{}), tt.code, tt.want)
+		wantError(t, "DecodeStrict("+what+")", c.DecodeStrict(&struct{}{}), tt.code, tt.want)
+		passedOver := c.DecodeLenient(&struct{}{})
+		if len(passedOver) != 1 {
+			t.Errorf("DecodeLenient(%s) = %q, want one error", what, passedOver)
+			continue
+		}
+		wantError(t, "DecodeLenient("+what+")", passedOver[0], tt.code, tt.want)
 	}
 }
 

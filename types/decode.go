@@ -17,7 +17,8 @@ import (
 // a key occurs in several spellings the exact one wins. An error names the
 // member, with its value. It is [ErrDecodingFailure] for a wrong JSON type,
 // [ErrInvalidNetworkConfig] for a value that its type refuses and for anything
-// that is wrong inside runtimeConfig.
+// that is wrong inside runtimeConfig. The protocol's own members have to be right
+// too.
 //
 // If v has a method Validate() error, it is called when all is read, and its
 // error is [ErrInvalidNetworkConfig] unless it has a code of its own.
@@ -52,6 +53,7 @@ func (c *PluginConfig) DecodeStrict(v any) error {
 //
 // Spec: checklist DEL-012, DEL-026, LIFE-017.
 func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
+	passedOver = slices.Clone(c.problems)
 	target := reflect.ValueOf(v)
 	before := reflect.New(target.Type().Elem()).Elem()
 	before.Set(target.Elem())
@@ -78,6 +80,9 @@ func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
 const mostPassedOver = 100
 
 func (c *PluginConfig) decode(v any) error {
+	if len(c.problems) > 0 {
+		return c.problems[0]
+	}
 	t := reflect.TypeOf(v)
 	data := withoutShadowed(c.Raw, t)
 	err := json.Unmarshal(data, v)

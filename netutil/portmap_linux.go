@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/cnikit/cnikit/internal/firewall"
+	"github.com/cnikit/cnikit/ns"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -57,6 +58,7 @@ type PortMapConfig struct {
 type PortMapper struct {
 	host *firewall.Host
 	log  *slog.Logger
+	ns   *ns.NS
 }
 
 // OpenPortMapper opens port mapping in the network namespace of the calling thread. The
@@ -70,11 +72,15 @@ func OpenPortMapper(ctx context.Context, c FirewallConfig) (*PortMapper, error) 
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &PortMapper{host: h, log: c.Log}, nil
+	n, err := ns.Current()
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return &PortMapper{host: h, log: c.Log, ns: n}, nil
 }
 
 // Close lets go of the connection to the kernel, as [Masquerade.Close] does.
-func (m *PortMapper) Close() error { return m.host.Close() }
+func (m *PortMapper) Close() error { return errors.Join(m.host.Close(), m.ns.Close()) }
 
 // PortConflictError means that a port of the host leads to another container already,
 // or is asked for twice.
@@ -149,7 +155,7 @@ func (m *PortMapper) warnUnmapped(ctx context.Context, c PortMapConfig) {
 func (m *PortMapper) routeLoopback(ctx context.Context, p firewall.PortMap) {
 	for _, f := range p.Forwards {
 		if f.Container.Addr().Is4() {
-			if err := setRouteLocalnet(ctx, f.Container.Addr()); err != nil {
+			if err := m.setRouteLocalnet(ctx, f.Container.Addr()); err != nil {
 				m.log.WarnContext(ctx, "ports are not mapped at 127.0.0.1", "container", f.Container.Addr(), "error", err)
 			}
 			return
@@ -158,8 +164,12 @@ func (m *PortMapper) routeLoopback(ctx context.Context, p firewall.PortMap) {
 }
 
 // setRouteLocalnet sets route_localnet on the link that leads to a container.
-func setRouteLocalnet(ctx context.Context, container netip.Addr) (err error) {
-	c, err := Open(nil)
+func (m *PortMapper) setRouteLocalnet(ctx context.Context, container netip.Addr) (err error) {
+	n := m.ns
+	if here, err := n.IsCurrent(); err == nil && here {
+		n = nil // no thread has to be moved
+	}
+	c, err := Open(n)
 	if err != nil {
 		return err
 	}

@@ -74,170 +74,40 @@ func unknownVersion(v Version) error {
 }
 
 // flatResult reads a result of 0.1.0 or 0.2.0.
+//
+// Spec: checklist 1.10, CONV-003.
 func (n node) flatResult() (*Result, error) {
-	r := &Result{}
-	extra, err := n.fieldsAndExtra(func(key string, c node) (err error) {
-		switch key {
-		case "ip4", "ip6":
-			err = c.block(r, key == "ip4")
-		case "dns":
-			r.DNS, err = c.dns()
-		}
-		return err
-	}, "cniVersion", "ip4", "ip6", "dns", "interfaces", "ips", "ip", "routes")
-	r.Extra = extra
-	return r, err
-}
-
-// block reads ip4 or ip6 of a result of 0.1.0 or 0.2.0.
-func (n node) block(r *Result, want4 bool) error {
-	var ip IP
-	var routes []Route
-	extra, err := n.fieldsAndExtra(func(key string, c node) (err error) {
-		switch key {
-		case "ip":
-			ip.Address, err = c.prefix()
-			if err == nil && ip.Address.Addr().Is4() != want4 {
-				err = invalid("", ip.Address.String()+" is not of the family of the block")
-			}
-		case "gateway":
-			ip.Gateway, err = c.addr()
-		case "routes":
-			routes, err = collect(c, node.route)
-		}
-		return err
-	}, "ip", "gateway", "routes", "version", "address", "interface")
-	if err == nil && !ip.Address.IsValid() {
-		err = invalid("ip", "is missing; want the address with its prefix length")
+	var f flatResult
+	if err := n.read(f.schema()); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return err
+	r := &Result{DNS: f.dns, Extra: f.extra}
+	for i, b := range []block{f.ip4, f.ip6} {
+		address := b.ip.Address
+		switch {
+		case !address.IsValid():
+			continue
+		case address.Addr().Is4() != (i == 0):
+			return nil, invalid([]string{"ip4.ip", "ip6.ip"}[i], address.String()+" is not of the family of the block")
+		}
+		r.IPs = append(r.IPs, b.ip)
+		r.Routes = append(r.Routes, b.routes...)
 	}
-	ip.Extra = extra
-	r.IPs = append(r.IPs, ip)
-	r.Routes = append(r.Routes, routes...)
-	return nil
+	return r, nil
 }
 
 // listResult reads a result of 0.3.0 or newer.
 func (n node) listResult(v Version) (*Result, error) {
 	r := &Result{}
-	var historical []IP
-	extra, err := n.fieldsAndExtra(func(key string, c node) (err error) {
-		switch key {
-		case "interfaces":
-			r.Interfaces, err = collect(c, node.iface)
-		case "ips":
-			r.IPs, err = collect(c, node.ip)
-		case "ip":
-			// 0.3.0 calls the list "ip" in one place of its text.
-			if v == V030 {
-				historical, err = collect(c, node.ip)
-			}
-		case "routes":
-			r.Routes, err = collect(c, node.route)
-		case "dns":
-			r.DNS, err = c.dns()
-		}
-		return err
-	}, "cniVersion", "interfaces", "ips", "ip", "ip4", "ip6", "routes", "dns")
-	if r.IPs == nil {
-		r.IPs = historical
+	if err := n.read(r.schema()); err != nil || v != V030 || r.IPs != nil {
+		return r, err
 	}
-	r.Extra = extra
-	return r, err
-}
-
-func (n node) iface() (i Interface, err error) {
-	i.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
-		switch key {
-		case "name":
-			i.Name, err = c.text()
-		case "mac":
-			i.MAC, err = c.text()
-		case "mtu":
-			i.MTU, err = c.uint32()
-		case "sandbox":
-			i.Sandbox, err = c.text()
-		case "socketPath":
-			i.SocketPath, err = c.text()
-		case "pciID":
-			i.PCIID, err = c.text()
-		}
-		return err
-	}, "name", "mac", "mtu", "sandbox", "socketPath", "pciID")
-	return i, err
-}
-
-func (n node) ip() (ip IP, err error) {
-	ip.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
-		switch key {
-		case "address":
-			ip.Address, err = c.prefix()
-		case "gateway":
-			ip.Gateway, err = c.addr()
-		case "interface":
-			// A negative position is read as absent: AMB-019, RES-021.
-			if c.isInteger() && c.raw[0] == '-' {
-				return nil
-			}
-			var position uint64
-			position, err = c.uint(31)
-			ip.Interface = Some(int(position))
-		}
-		return err
-		// The family is that of the address, whatever "version" says: CONV-008.
-	}, "version", "address", "gateway", "interface", "ip", "routes")
-	return ip, err
-}
-
-func (n node) route() (r Route, err error) {
-	r.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
-		switch key {
-		case "dst":
-			r.Dst, err = c.prefix()
-			r.Dst = r.Dst.Masked() // AMB-094
-		case "gw":
-			r.GW, err = c.addr()
-		case "mtu":
-			r.MTU, err = c.uint32()
-		case "advmss":
-			r.AdvMSS, err = c.uint32()
-		case "priority":
-			r.Priority, err = c.uint32()
-		case "table":
-			var table uint32
-			table, err = c.uint32()
-			r.Table = Some(table)
-		case "scope":
-			var scope uint64
-			scope, err = c.uint(8)
-			r.Scope = Some(uint8(scope))
-		}
-		return err
-	}, "dst", "gw", "mtu", "advmss", "priority", "table", "scope")
-	return r, err
-}
-
-func (n node) uint32() (uint32, error) {
-	v, err := n.uint(32)
-	return uint32(v), err
+	// 0.3.0 calls the list "ip" in one place of its text: AMB-003.
+	return r, n.fields(func(_ string, c node) error { return c.into(list(&r.IPs, (*IP).schema)) }, "ip")
 }
 
 func (n node) dns() (d DNS, err error) {
-	d.Extra, err = n.fieldsAndExtra(func(key string, c node) (err error) {
-		switch key {
-		case "nameservers":
-			d.Nameservers, err = collect(c, node.text)
-		case "domain":
-			d.Domain, err = c.text()
-		case "search":
-			d.Search, err = collect(c, node.text)
-		case "options":
-			d.Options, err = collect(c, node.text)
-		}
-		return err
-	}, "nameservers", "domain", "search", "options")
+	err = n.read(d.schema())
 	return d, err
 }
 
@@ -260,21 +130,18 @@ func (r *Result) Encode(v Version) ([]byte, error) {
 	if err := r.validate(v); err != nil {
 		return nil, err
 	}
+	s := r.schema()
+	if v < V030 {
+		f := r.flat()
+		if f.ip4.ip.Address == f.ip6.ip.Address { // there is neither
+			return nil, NewError(ErrInvalidNetworkConfig, "the result has no address, which version "+v.String()+" cannot express", errNoAddress)
+		}
+		s = f.schema()
+	}
 	o := &object{buf: make([]byte, 0, 1024)}
 	o.open()
 	o.text("cniVersion", v.String())
-	if v < V030 {
-		if err := o.flat(r, v); err != nil {
-			return nil, err
-		}
-	} else {
-		o.lists(r, v)
-	}
-	if !r.DNS.empty() {
-		o.key("dns")
-		o.dns(r.DNS)
-	}
-	o.extras(r.Extra)
+	o.rows(s, v)
 	o.close()
 	return o.buf, nil
 }
@@ -340,102 +207,27 @@ func (r *Result) firstIPs() (first4, first6 int) {
 	return first4, first6
 }
 
-// flat writes ip4 and ip6 of 0.1.0 and 0.2.0.
-func (o *object) flat(r *Result, v Version) error {
+// flat returns what 0.1.0 and 0.2.0 can express of r.
+//
+// Spec: checklist 1.10, CONV-009, CONV-010.
+func (r *Result) flat() *flatResult {
 	first4, first6 := r.firstIPs()
-	if first4 < 0 && first6 < 0 {
-		return NewError(ErrInvalidNetworkConfig, "the result has no address, which version "+v.String()+" cannot express", errNoAddress)
-	}
-	o.block("ip4", r, first4)
-	o.block("ip6", r, first6)
-	return nil
+	return &flatResult{ip4: r.block(first4), ip6: r.block(first6), dns: r.DNS, extra: r.Extra}
 }
 
-func (o *object) block(name string, r *Result, i int) {
+// block returns the address at a position with the routes of its family, or
+// nothing for a negative position.
+func (r *Result) block(i int) (b block) {
 	if i < 0 {
-		return
+		return b
 	}
-	ip := r.IPs[i]
-	o.key(name)
-	o.open()
-	o.text("ip", ip.Address.String())
-	o.addr("gateway", ip.Gateway)
-	var routes []Route
+	b.ip = r.IPs[i]
 	for _, route := range r.Routes {
-		if route.Dst.Addr().Is4() == ip.Address.Addr().Is4() {
-			routes = append(routes, route)
+		if route.Dst.Addr().Is4() == b.ip.Address.Addr().Is4() {
+			b.routes = append(b.routes, route)
 		}
 	}
-	list(o, "routes", routes, func(route Route) { o.route(route, V020) })
-	o.extras(ip.Extra)
-	o.close()
-}
-
-// lists writes interfaces, ips and routes of 0.3.0 and newer.
-func (o *object) lists(r *Result, v Version) {
-	list(o, "interfaces", r.Interfaces, func(i Interface) { o.iface(i, v) })
-	list(o, "ips", r.IPs, func(ip IP) { o.ip(ip, v) })
-	list(o, "routes", r.Routes, func(route Route) { o.route(route, v) })
-}
-
-func (o *object) iface(i Interface, v Version) {
-	o.open()
-	o.text("name", i.Name)
-	o.text("mac", i.MAC)
-	if v >= V110 {
-		o.uint("mtu", uint64(i.MTU), i.MTU != 0)
-	}
-	o.text("sandbox", i.Sandbox)
-	if v >= V110 {
-		o.text("socketPath", i.SocketPath)
-		o.text("pciID", i.PCIID)
-	}
-	o.extras(i.Extra)
-	o.close()
-}
-
-func (o *object) ip(ip IP, v Version) {
-	o.open()
-	if v < V100 {
-		o.text("version", familyDigit(ip.Address))
-	}
-	o.text("address", ip.Address.String())
-	o.addr("gateway", ip.Gateway)
-	o.uint("interface", uint64(ip.Interface.Value), ip.Interface.Set)
-	o.extras(ip.Extra)
-	o.close()
-}
-
-func familyDigit(p netip.Prefix) string {
-	if p.Addr().Is4() {
-		return "4"
-	}
-	return "6"
-}
-
-func (o *object) route(r Route, v Version) {
-	o.open()
-	o.text("dst", r.Dst.Masked().String())
-	o.addr("gw", r.GW)
-	if v >= V110 {
-		o.uint("mtu", uint64(r.MTU), r.MTU != 0)
-		o.uint("advmss", uint64(r.AdvMSS), r.AdvMSS != 0)
-		o.uint("priority", uint64(r.Priority), r.Priority != 0)
-		o.uint("table", uint64(r.Table.Value), r.Table.Set)
-		o.uint("scope", uint64(r.Scope.Value), r.Scope.Set)
-	}
-	o.extras(r.Extra)
-	o.close()
-}
-
-func (o *object) dns(d DNS) {
-	o.open()
-	o.texts("nameservers", d.Nameservers)
-	o.text("domain", d.Domain)
-	o.texts("search", d.Search)
-	o.texts("options", d.Options)
-	o.extras(d.Extra)
-	o.close()
+	return b
 }
 
 // Lost returns the members of r that [Result.Encode] drops for version v, as
@@ -443,10 +235,7 @@ func (o *object) dns(d DNS) {
 //
 // Spec: checklist CONV-017.
 func (r *Result) Lost(v Version) []string {
-	var lost []string
-	if v < V110 {
-		lost = r.lostNewest()
-	}
+	lost := r.schema().lost(nil, "", v)
 	if v >= V030 {
 		return lost
 	}
@@ -463,31 +252,6 @@ func (r *Result) Lost(v Version) []string {
 		if has4 := first4 >= 0; route.Dst.Addr().Is4() && !has4 || !route.Dst.Addr().Is4() && first6 < 0 {
 			lost = append(lost, "routes["+strconv.Itoa(i)+"]")
 		}
-	}
-	return lost
-}
-
-// lostNewest returns the members that only 1.1.0 has.
-func (r *Result) lostNewest() []string {
-	var lost []string
-	note := func(dropped bool, path string) {
-		if dropped {
-			lost = append(lost, path)
-		}
-	}
-	for i, itf := range r.Interfaces {
-		at := at("interfaces", i) + "."
-		note(itf.MTU != 0, at+"mtu")
-		note(itf.SocketPath != "", at+"socketPath")
-		note(itf.PCIID != "", at+"pciID")
-	}
-	for i, route := range r.Routes {
-		at := at("routes", i) + "."
-		note(route.MTU != 0, at+"mtu")
-		note(route.AdvMSS != 0, at+"advmss")
-		note(route.Priority != 0, at+"priority")
-		note(route.Table.Set, at+"table")
-		note(route.Scope.Set, at+"scope")
 	}
 	return lost
 }

@@ -528,31 +528,17 @@ func (o *object) uint(name string, v uint64, set bool) {
 	}
 }
 
-func (o *object) addr(name string, a netip.Addr) {
-	if a.IsValid() {
-		o.text(name, a.String())
-	}
-}
-
 func (o *object) texts(name string, all []string) {
-	list(o, name, all, func(s string) { o.buf = appendString(o.buf, s) })
-}
-
-// list writes an array with one call for each of its elements, unless it is
-// empty.
-func list[T any](o *object, name string, all []T, write func(T)) {
 	if len(all) == 0 {
 		return
 	}
 	o.key(name)
-	o.buf = append(o.buf, '[')
-	for i, v := range all {
-		if i > 0 {
-			o.buf = append(o.buf, ',')
-		}
-		write(v)
+	separator := byte('[')
+	for _, s := range all {
+		o.buf = appendString(append(o.buf, separator), s)
+		separator = ','
 	}
-	o.buf, o.comma = append(o.buf, ']'), true
+	o.buf = append(o.buf, ']')
 }
 
 // extras writes members that nobody knows as they came, sorted by name.

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Opt is a value that may be absent where absent is not the same as zero. The
@@ -158,7 +157,7 @@ func (d *DNS) UnmarshalJSON(data []byte) error {
 // MarshalJSON implements [json.Marshaler].
 func (d DNS) MarshalJSON() ([]byte, error) {
 	var o object
-	o.dns(d)
+	o.object(d.schema(), Newest)
 	return o.buf, nil
 }
 
@@ -315,12 +314,8 @@ func (r *Result) Validate() error { return r.unmapped().validate(Newest) }
 
 func (r *Result) validate(v Version) error {
 	for i, itf := range r.Interfaces {
-		err := validateExtra(itf.Extra, "name", "mac", "mtu", "sandbox", "socketPath", "pciID")
 		if itf.Name == "" {
-			err = invalid("name", "is missing")
-		}
-		if err != nil {
-			return under(at("interfaces", i), err)
+			return invalid(at("interfaces", i)+".name", "is missing")
 		}
 	}
 	for i, ip := range r.IPs {
@@ -333,10 +328,7 @@ func (r *Result) validate(v Version) error {
 			return under(at("routes", i), err)
 		}
 	}
-	if err := validateExtra(r.DNS.Extra, "nameservers", "domain", "search", "options"); err != nil {
-		return under("dns", err)
-	}
-	return validateExtra(r.Extra, "cniVersion", "interfaces", "ips", "ip4", "ip6", "routes", "dns")
+	return r.schema().validateExtras()
 }
 
 func (r *Result) validateIP(ip IP) error {
@@ -350,7 +342,7 @@ func (r *Result) validateIP(ip IP) error {
 	case ip.Interface.Set && (ip.Interface.Value < 0 || ip.Interface.Value >= len(r.Interfaces)):
 		return invalid("interface", strconv.Itoa(ip.Interface.Value)+" is no position in interfaces, which has "+strconv.Itoa(len(r.Interfaces)))
 	}
-	return validateExtra(ip.Extra, "version", "address", "gateway", "interface", "ip", "routes")
+	return nil
 }
 
 // validate checks a route. Before 1.0.0 its gateway has to be of the family of
@@ -365,20 +357,6 @@ func (r Route) validate(v Version) error {
 		return invalid("gw", r.GW.String()+" has a zone")
 	case v < V100 && r.GW.IsValid() && r.GW.Is4() != r.Dst.Addr().Is4():
 		return invalid("gw", r.GW.String()+" is not of the family of the destination "+r.Dst.String())
-	}
-	return validateExtra(r.Extra, "dst", "gw", "mtu", "advmss", "priority", "table", "scope")
-}
-
-// validateExtra checks that all values are JSON, and that no member has the name
-// of one of the schema, which would stand there twice.
-func validateExtra(extra map[string]json.RawMessage, schema ...string) error {
-	for name, raw := range extra {
-		switch {
-		case !json.Valid(raw):
-			return invalid(pathKey(name), "is not JSON")
-		case slices.ContainsFunc(schema, func(s string) bool { return strings.EqualFold(s, name) }):
-			return invalid(pathKey(name), "is a member of the schema, and cannot be in Extra")
-		}
 	}
 	return nil
 }

@@ -18,21 +18,25 @@ type Version uint64
 //
 // Spec: CNI 1.1.0, section "Released versions"; checklist 1.1, GRAM-4.
 const (
-	V010 Version = 0<<40 | 1<<20 | 0 // 0.1.0: ADD and DEL, one address per family.
-	V020 Version = 0<<40 | 2<<20 | 0 // 0.2.0: VERSION and args.
-	V030 Version = 0<<40 | 3<<20 | 0 // 0.3.0: lists, chaining, interfaces in the result.
-	V031 Version = 0<<40 | 3<<20 | 1 // 0.3.1: a correction of 0.3.0.
-	V040 Version = 0<<40 | 4<<20 | 0 // 0.4.0: CHECK, and prevResult for DEL.
-	V100 Version = 1<<40 | 0<<20 | 0 // 1.0.0: lists only, grammar of names.
-	V110 Version = 1<<40 | 1<<20 | 0 // 1.1.0: GC and STATUS.
+	V010 Version = 1 * minor         // 0.1.0: ADD and DEL, one address per family.
+	V020 Version = 2 * minor         // 0.2.0: VERSION and args.
+	V030 Version = 3 * minor         // 0.3.0: lists, chaining, interfaces in the result.
+	V031 Version = 3*minor + 1       // 0.3.1: a correction of 0.3.0.
+	V040 Version = 4 * minor         // 0.4.0: CHECK, and prevResult for DEL.
+	V100 Version = 1 * major         // 1.0.0: lists only, grammar of names.
+	V110 Version = 1*major + 1*minor // 1.1.0: GC and STATUS.
 
 	// Newest is the newest version that this package reads and writes, and the
 	// one whose schema [Result] has.
 	Newest = V110
 )
 
-// versionBits is the width of one of the three numbers of a Version.
-const versionBits = 20
+// A Version holds its three numbers side by side, each of that many bits.
+const (
+	versionBits         = 20
+	minor       Version = 1 << versionBits
+	major       Version = minor << versionBits
+)
 
 // Versions returns every version that this package reads and writes, ascending.
 func Versions() []Version {

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -144,6 +146,11 @@ func (h *Host) run(ctx context.Context, stdin, program string, args ...string) (
 	err := h.inside(func() error {
 		cmd := exec.CommandContext(ctx, program, append([]string{"-w", strconv.Itoa(lockWait)}, args...)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+		// If this process is killed, its program must not go on behind the DEL that comes next.
+		// The signal comes when the thread ends, so it is kept.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		return cmd.Run()
 	})
 	if err != nil {

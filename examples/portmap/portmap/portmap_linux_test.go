@@ -6,11 +6,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,7 @@ func TestMain(m *testing.M) {
 type host struct {
 	ns, container, outside *nstest.NS
 	env                    []string // of the plugin, beyond the test's
+	wrap                   []string // a command that runs the plugin, which is its last argument
 }
 
 func newHost(t *testing.T) host {
@@ -100,14 +103,19 @@ func (h host) run(t *testing.T, command, container string, stdin []byte) (string
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := append(slices.Clone(h.wrap), self)
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), append(h.env, "CNI_COMMAND="+command, "CNI_PATH=/nowhere")...)
 	if command != "GC" && command != "STATUS" {
 		cmd.Env = append(cmd.Env, "CNI_CONTAINERID="+container, "CNI_IFNAME=eth0", "CNI_NETNS=/var/run/netns/c1")
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
-	err := h.ns.Run(cmd)
+	err = h.ns.Run(cmd)
 	t.Logf("%s: %s%s", command, stdout.Bytes(), stderr.Bytes())
 	return stdout.String(), err
 }
@@ -325,5 +333,73 @@ func TestPortmap_status(t *testing.T) {
 	out, err := h.run(t, "STATUS", "", conf(t, map[string]any{"runtimeConfig": nil, "prevResult": nil, "backend": "iptables"}))
 	if err == nil || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"code":50`) {
 		t.Errorf("STATUS without iptables printed %s, %v, want error 50", out, err)
+	}
+}
+
+// TestPortmap_readOnly is a machine whose /proc/sys cannot be written: all works but
+// the way from 127.0.0.1.
+func TestPortmap_readOnly(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.serve(t)
+	h.wrap = []string{"unshare", "-m", "sh", "-c", `mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$0"`}
+	h.must(t, "ADD", "c1", conf(t, nil))
+	if got, err := ask(t, h.outside, "192.0.2.1:8080"); err != nil || got != "hello" {
+		t.Errorf("from outside: %q, %v, want hello", got, err)
+	}
+	if got, err := ask(t, h.ns, "192.0.2.1:8080"); err != nil || got != "hello" {
+		t.Errorf("from the host: %q, %v, want hello", got, err)
+	}
+	h.must(t, "DEL", "c1", conf(t, nil))
+}
+
+// TestPortmap_killed kills ADD, and DEL, at some moment: what remains is a whole mapping
+// or none, ADD can be done again, and DEL and GC remove it.
+func TestPortmap_killed(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []string{"nftables", "iptables"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.serve(t)
+			c := conf(t, map[string]any{"backend": backend})
+			for i := range 12 {
+				h.kill(t, "ADD", c, time.Duration(i)*time.Millisecond)
+				if i%3 == 0 {
+					h.must(t, "ADD", "c1", c)
+					h.must(t, "CHECK", "c1", c)
+					if got, err := ask(t, h.outside, "192.0.2.1:8080"); err != nil || got != "hello" {
+						t.Errorf("after an ADD killed and done again: %q, %v, want hello", got, err)
+					}
+					h.kill(t, "DEL", c, time.Duration(i)*time.Millisecond)
+				}
+				h.must(t, "DEL", "c1", c)
+			}
+			h.must(t, "GC", "", conf(t, map[string]any{"cni.dev/valid-attachments": []any{}}))
+			for line := range strings.Lines(string(h.ns.Output(t, "nft", "list", "ruleset"))) {
+				if strings.Contains(strings.ToLower(line), "cnikit") {
+					t.Errorf("left after GC of everything: %s", line)
+				}
+			}
+		})
+	}
+}
+
+// kill runs the plugin and kills it after a while.
+func (h host) kill(t *testing.T, command string, stdin []byte, after time.Duration) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "CNI_COMMAND="+command, "CNI_PATH=/nowhere", "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_NETNS=/var/run/netns/c1")
+	cmd.Stdin = bytes.NewReader(stdin)
+	if err := h.ns.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
 	}
 }

@@ -196,6 +196,45 @@ func TestMasquerade_repair(t *testing.T) {
 	}
 }
 
+// TestMasquerade_repairIPTables is the same for iptables, with and without ipset.
+func TestMasquerade_repairIPTables(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []string{firewall.IPTables, iptablesOnly} {
+		for name, damage := range map[string]string{
+			"flush POSTROUTING": "*nat\n-F POSTROUTING\nCOMMIT\n",
+			"flush everything":  "*nat\n-F\n-X\nCOMMIT\n",
+		} {
+			t.Run(backend+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				n := newNode(t)
+				c := n.newContainer(t)
+				serve(t, n.outside, "tcp", 7, "outside")
+				h := open(t, n.host, backend)
+				if err := h.EnsureMasquerade(t.Context(), c.owner, c.addrs); err != nil {
+					t.Fatal(err)
+				}
+				for _, program := range []string{"iptables-restore", "ip6tables-restore"} {
+					if out, err := run(n.host, damage, program, "--noflush"); err != nil {
+						t.Fatalf("%s: %v: %s", program, err, out)
+					}
+				}
+				if err := h.CheckMasquerade(t.Context(), c.owner, c.addrs); err == nil {
+					t.Error("CheckMasquerade() = nil after the damage, want error")
+				}
+				if err := h.EnsureMasquerade(t.Context(), c.owner, c.addrs); err != nil {
+					t.Fatal(err)
+				}
+				if err := h.CheckMasquerade(t.Context(), c.owner, c.addrs); err != nil {
+					t.Errorf("CheckMasquerade() = %v after the repair", err)
+				}
+				bothFamilies(t, func(t *testing.T, family int) {
+					sees(t, c, "tcp", outsideAddr[family], hostAddr[family], "outside")
+				})
+			})
+		}
+	}
+}
+
 // TestMasquerade_owners tells owners apart.
 func TestMasquerade_owners(t *testing.T) {
 	t.Parallel()

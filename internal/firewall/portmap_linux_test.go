@@ -68,7 +68,7 @@ func TestPortMap(t *testing.T) {
 		serve(t, n.outside, "tcp", 8080, "outside")
 		sysctl(t, n.host, "net/ipv4/conf/br0/route_localnet", "1")
 		h := open(t, n.host, backend)
-		p := portMap(c, firewall.TCP, 8080, 8081)
+		p := portMap(c, firewall.TCP, 8080, 8081, 7)
 		p.Forwards = append(p.Forwards, portMap(c, firewall.UDP, 8080).Forwards...)
 		for range 2 {
 			if err := h.EnsurePortMap(t.Context(), c.owner, p); err != nil {
@@ -89,7 +89,8 @@ func TestPortMap(t *testing.T) {
 			answers(t, outside, "tcp", netip.AddrPortFrom(hostAddr[family], 8081), "c", outsideAddr[family])
 			// CVE-2025-67499: the port of another host is not taken.
 			answers(t, c, "tcp", netip.AddrPortFrom(outsideAddr[family], 8080), "outside", netip.Addr{})
-			// The container's own port, asked by a neighbour, is left alone.
+			// The container's own port, asked by a neighbour, is left alone, though the
+			// host has the same.
 			answers(t, other, "tcp", netip.AddrPortFrom(c.addr(family), 7), "c", other.addr(family))
 		})
 		t.Run("loopback", func(t *testing.T) {
@@ -166,7 +167,7 @@ func TestPortMap_hostIP(t *testing.T) {
 		n := newNode(t)
 		ip(t, n.host, "addr add 192.0.2.11/24 dev up0\naddr add 192.0.2.12/24 dev up0\naddr add 2001:db8:9::11/64 dev up0 nodad\naddr add 2001:db8:9::12/64 dev up0 nodad")
 		h := open(t, n.host, backend)
-		for i := range 3 {
+		for _, i := range []int{0, 2, 1} { // the one for all addresses neither first nor last
 			c := n.newContainer(t)
 			serve(t, c.ns, "tcp", 7, fmt.Sprint("c", i))
 			p := portMap(c, firewall.TCP, 80)

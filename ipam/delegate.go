@@ -122,6 +122,11 @@ func add(ctx context.Context, call types.Call, plugin string, needAddress bool) 
 		return nil, err
 	}
 	stdout, err := d.run(ctx, call, types.CommandAdd)
+	return d.settle(ctx, call, stdout, err, needAddress)
+}
+
+// settle returns the result of an ADD, or cleans up if there is none.
+func (d delegate) settle(ctx context.Context, call types.Call, stdout []byte, err error, needAddress bool) (*types.Result, error) {
 	var result *types.Result
 	if err == nil {
 		result, err = d.decode(stdout, call.CNIVersion, needAddress)
@@ -142,6 +147,7 @@ func add(ctx context.Context, call types.Call, plugin string, needAddress bool) 
 func (d delegate) cleanUp(ctx context.Context, call types.Call) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
+	d.input = nil
 	if _, err := d.run(ctx, call, types.CommandDel); err != nil && call.Stderr != nil {
 		// There is nobody left to tell when standard error is gone.
 		_, _ = fmt.Fprintf(call.Stderr, "%s: DEL after a failed ADD: %v\n", d.name, err)

@@ -50,6 +50,7 @@ type delegate struct {
 	name  string
 	path  string
 	local types.LocalPlugin // nil: run the executable
+	input *heldInput        // nil: the configuration, at once
 }
 
 // find looks the plugin up in the directories of the call, in their order. The
@@ -71,7 +72,7 @@ func find(call types.Call, plugin string) (delegate, error) {
 		if err != nil || !info.Mode().IsRegular() {
 			continue
 		}
-		return delegate{plugin, path, localPlugin(call, plugin, info)}, nil
+		return delegate{name: plugin, path: path, local: localPlugin(call, plugin, info)}, nil
 	}
 	if len(searched) == 0 {
 		return delegate{}, types.Errorf(types.ErrInvalidEnvironmentVariables,
@@ -244,7 +245,7 @@ func (d delegate) runChild(ctx context.Context, call types.Call, stdout, stderr 
 func (d delegate) command(ctx context.Context, call types.Call, stdout, stderr io.Writer) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, d.path)
 	cmd.Env = call.Environ
-	cmd.Stdin = bytes.NewReader(call.Stdin)
+	cmd.Stdin = d.stdin(call)
 	cmd.Stdout = stdout
 	cmd.Stderr = stderr
 	cmd.WaitDelay = stopLimit

@@ -18,18 +18,27 @@
 // # Look before you create
 //
 // A read costs microseconds. Creating a base chain that exists, flushing a chain, or
-// deleting anything makes the kernel wait for a grace period of some 10 ms. So ADD
-// reads the rules of its table, a handful, and sends elements only. Rules that somebody
-// removed or added show in that same read, because every rule carries a comment that
-// says which rule it is, and are repaired.
+// deleting anything makes the kernel wait for a grace period of some 10 ms, at once or
+// when the socket is closed. So ADD reads the rules of its table, a handful, and sends
+// elements only. Rules that somebody removed or added show in that same read, because
+// every rule carries a comment that says which rule it is, and are repaired; who
+// changes what a rule does changes its comment, so that nodes get the new one.
 //
-// Two processes that repair at once do not double the rules: a transaction that
-// depends on what was read names the generation of the ruleset it was read in, and the
-// kernel refuses it (ERESTART) if there is a newer one.
+// Two processes that repair at once do not double the rules: a chain is flushed in the
+// transaction that fills it. Two that want the same port are told apart by the kernel,
+// which refuses an element of a map that is there with other data.
+//
+// # Who writes and who reads
+//
+// Transactions are made by github.com/google/nftables, on one lasting connection that is
+// opened at the first of them. What the library cannot ask is asked by a small reader
+// of our own: one element of a set, all rules of a table at once, and whether a list was
+// interrupted. The same reader speaks with ipset and connection tracking.
 //
 // # No program, few messages
 //
-// The nftables backend speaks nfnetlink and runs no program. The iptables backend
-// keeps containers in an ipset, by nfnetlink too, and runs iptables only when the
-// constant rules are not there, which the reference counter of the ipset tells.
+// The nftables backend runs no program. The iptables backend keeps containers in an
+// ipset, by netlink too, and runs iptables only when the constant rules are not there,
+// which the reference counter of the ipset tells; without ipset, and for port maps, it
+// needs one run to look and one to change.
 package firewall

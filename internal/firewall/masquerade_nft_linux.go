@@ -107,8 +107,8 @@ func masqueradeRules(f family, chain string, own []netip.Prefix) []rule {
 }
 
 // ownSubnets returns the subnets that rules seen are about, and those of addrs, in a
-// fixed order. A subnet of one address has no others to speak with, and may be left out.
-func ownSubnets(seen []ruleSeen, addrs []netip.Prefix, skipSingle bool) []netip.Prefix {
+// fixed order. A subnet of one address has nobody to speak with and is left out.
+func ownSubnets(seen []ruleSeen, addrs []netip.Prefix) []netip.Prefix {
 	var own []netip.Prefix
 	for _, r := range seen {
 		text, ok := strings.CutPrefix(r.comment, ownPrefix)
@@ -118,7 +118,7 @@ func ownSubnets(seen []ruleSeen, addrs []netip.Prefix, skipSingle bool) []netip.
 		}
 	}
 	for _, p := range addrs {
-		if p = p.Masked(); !slices.Contains(own, p) && !(skipSingle && p.IsSingleIP()) {
+		if p = p.Masked(); !slices.Contains(own, p) && !p.IsSingleIP() {
 			own = append(own, p)
 		}
 	}
@@ -129,7 +129,7 @@ func ownSubnets(seen []ruleSeen, addrs []netip.Prefix, skipSingle bool) []netip.
 func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	return retry(ctx, func() error {
 		changes, err := m.conn.settle(masqueradeTable(o.Network), func(seen []ruleSeen) layout {
-			return masqueradeLayout(o.Network, ownSubnets(seen, addrs, true))
+			return masqueradeLayout(o.Network, ownSubnets(seen, addrs))
 		})
 		if err != nil {
 			return err
@@ -245,7 +245,7 @@ func (m nftMasquerade) check(ctx context.Context, o Owner, addrs []netip.Prefix)
 			return err
 		}
 		var errs []error
-		if !masqueradeLayout(o.Network, ownSubnets(seen, addrs, true)).intact(seen) {
+		if !masqueradeLayout(o.Network, ownSubnets(seen, addrs)).intact(seen) {
 			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
 		}
 		for _, f := range families() {

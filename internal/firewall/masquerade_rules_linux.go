@@ -88,7 +88,7 @@ func (m ruleMasquerade) lines(t iptTable, f family, o Owner, addrs []netip.Prefi
 
 // exempt returns where packets go unchanged.
 func (m ruleMasquerade) exempt(f family, addrs []netip.Prefix) []netip.Prefix {
-	return ownSubnets(nil, append(slices.Clone(addrs), f.multicast), true)
+	return ownSubnets(nil, append(slices.Clone(addrs), f.multicast))
 }
 
 // returns reports whether a chain is left by packets to p.

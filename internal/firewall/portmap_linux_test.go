@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/firewall"
+	"github.com/cnikit/cnikit/internal/nstest"
 )
 
 // unspecified returns the address that stands for all of a family.
@@ -237,6 +239,60 @@ func TestPortMap_source(t *testing.T) {
 				})
 			})
 		})
+	}
+}
+
+// TestPortMap_single is a network where each address is a subnet of its own: the
+// container reaches itself, and the rules stay the same.
+func TestPortMap_single(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		n := newNode(t)
+		h := open(t, n.host, backend)
+		for i := range 2 {
+			c := n.newContainer(t)
+			serve(t, c.ns, "tcp", 7, "c")
+			p := portMap(c, firewall.TCP, uint16(80+i))
+			p.Subnets = []netip.Prefix{netip.PrefixFrom(c.addr(4), 32), netip.PrefixFrom(c.addr(6), 128)}
+			if err := h.EnsurePortMap(t.Context(), c.owner, p); err != nil {
+				t.Fatal(err)
+			}
+			bothFamilies(t, func(t *testing.T, family int) {
+				answers(t, c, "tcp", netip.AddrPortFrom(hostAddr[family], uint16(80+i)), "c", netip.Addr{})
+			})
+		}
+		if got := strings.Count(ruleset(t, n.host), "own subnet"); got != 0 {
+			t.Errorf("%d rules for subnets of one address, want none", got)
+		}
+	})
+}
+
+// TestPortMap_nft is a second opinion on the ruleset, which an administrator must be able
+// to save and restore.
+func TestPortMap_nft(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	c := n.newContainer(t)
+	p := portMap(c, firewall.TCP, 80, 443)
+	p.Conditions = [2][]string{{"ip", "saddr", "!=", "{192.0.2.0/24,198.51.100.1}"}, {"iifname", "up0", "ip6", "daddr", "::/0"}}
+	if err := open(t, n.host, firewall.NFTables).EnsurePortMap(t.Context(), c.owner, p); err != nil {
+		t.Fatal(err)
+	}
+	got := ruleset(t, n.host)
+	for _, want := range []string{
+		"dnat ip to meta l4proto . th dport map @dnatany4",
+		"ip saddr != 192.0.2.0/24 ip saddr != 198.51.100.1",
+		`iifname "up0"`,
+		"ip saddr 10.1.2.0/24 masquerade",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("nft list ruleset lacks %q:\n%s", want, got)
+		}
+	}
+	restored := nstest.New(t)
+	loadRules(t, restored, got)
+	if err := open(t, restored, firewall.NFTables).CheckPortMap(t.Context(), c.owner, p); err != nil {
+		t.Errorf("CheckPortMap in the restored ruleset: %v", err)
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 //	table inet cnikit-ports-NET {
 //		map dnat4 { type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service }  # hostIP given
 //		map dnatany4 { type inet_proto . inet_service : ipv4_addr . inet_service }           # all addresses of the host
+//		set selves4 { type ipv4_addr . ipv4_addr }                                           # each container and itself
 //		set mapped4 { type inet_proto . inet_service . ipv4_addr . inet_service }            # what may need masquerading
 //		map owners { … }
 //		chain prerouting { type nat hook prerouting priority dstnat; [conditions] fib daddr type local goto ports }
@@ -43,9 +44,13 @@ const (
 //		}
 //		chain postrouting {
 //			type nat hook postrouting priority srcnat
-//			ct status dnat ip saddr 127.0.0.0/8 meta l4proto . ct original proto-dst . ip daddr . th dport @mapped4 masquerade
-//			ct status dnat ip saddr 10.1.2.0/24 … @mapped4 masquerade
+//			ct status dnat tcp dport != 0 meta l4proto . ct original proto-dst . ip daddr . tcp dport @mapped4 goto sources4
 //			…
+//		}
+//		chain sources4 {
+//			ip saddr 127.0.0.0/8 masquerade
+//			ip saddr . ip daddr @selves4 masquerade
+//			ip saddr 10.1.2.0/24 masquerade
 //		}
 //		chain guard { type filter hook prerouting priority raw; iif != lo ip daddr 127.0.0.0/8 drop }
 //	}
@@ -80,12 +85,13 @@ func claims() layout {
 func (f family) dnat() string    { return "dnat" + f.name }
 func (f family) dnatAny() string { return "dnatany" + f.name }
 func (f family) mapped() string  { return "mapped" + f.name }
+func (f family) selves() string  { return "selves" + f.name }
 
 // portSets names the sets of a network that hold containers.
 func portSets() []string {
 	names := []string{forwardsSet}
 	for _, f := range families() {
-		names = append(names, f.dnat(), f.dnatAny(), f.mapped())
+		names = append(names, f.dnat(), f.dnatAny(), f.mapped(), f.selves())
 	}
 	return names
 }
@@ -106,11 +112,13 @@ func portLayout(network string, p PortMap, sources []netip.Prefix) (layout, erro
 		},
 	}
 	for i, f := range families() {
+		l.chains = append(l.chains, chain{name: f.sources()})
 		to := []nftables.SetDatatype{f.typ, nftables.TypeInetService}
 		l.sets = append(l.sets,
 			set{name: f.dnat(), key: []nftables.SetDatatype{nftables.TypeInetProto, f.typ, nftables.TypeInetService}, data: to},
 			set{name: f.dnatAny(), key: []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeInetService}, data: to},
-			set{name: f.mapped(), key: []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeInetService, f.typ, nftables.TypeInetService}})
+			set{name: f.mapped(), key: []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeInetService, f.typ, nftables.TypeInetService}},
+			set{name: f.selves(), key: []nftables.SetDatatype{f.typ, f.typ}})
 		entries, err := f.entryRules(p.Conditions[i], p.SNAT)
 		if err != nil {
 			return layout{}, err
@@ -244,56 +252,75 @@ func (f family) dnatRules() []rule {
 	}
 }
 
+// sources names the chain for connections that came through a map.
+func (f family) sources() string { return "sources" + f.name }
+
 // sourceRules masquerade the connections that would not find back.
 func (f family) sourceRules(p PortMap, sources []netip.Prefix) []rule {
-	if p.MasqueradeAll {
-		return []rule{{chain: "postrouting", comment: "all, IPv" + f.name, exprs: f.masquerade(nil)}}
-	}
-	if !p.SNAT {
+	if !p.SNAT && !p.MasqueradeAll {
 		return nil
 	}
-	var rules []rule
-	if f.proto == unix.NFPROTO_IPV4 {
-		rules = append(rules, rule{chain: "postrouting", comment: "loopback", exprs: f.masquerade(f.inPrefix(f.source, loopback4()))})
+	rules := f.mappedRules()
+	masquerade := func(comment string, from []expr.Any) {
+		rules = append(rules, rule{chain: f.sources(), comment: comment, exprs: append(from, &expr.Masq{})})
 	}
+	if p.MasqueradeAll {
+		masquerade("all", nil)
+		return rules
+	}
+	if f.proto == unix.NFPROTO_IPV4 {
+		masquerade("loopback", f.inPrefix(f.source, loopback4()))
+	}
+	masquerade("itself", f.isItself())
 	for _, s := range sources {
 		if f.has(s.Addr()) {
-			rules = append(rules, rule{
-				chain: "postrouting", comment: ownPrefix + s.String(),
-				exprs: f.masquerade(f.inPrefix(f.source, s)),
-			})
+			masquerade(ownPrefix+s.String(), f.inPrefix(f.source, s))
 		}
 	}
 	return rules
 }
 
+// isItself matches packets that a container sends to itself. Those from the subnets of
+// the network would do, were there not networks where each container has its own.
+func (f family) isItself() []expr.Any {
+	return append(f.isFamily(),
+		f.load(f.source, firstRegister), f.load(f.dest, firstRegister+f.bytes/registerBytes),
+		&expr.Lookup{SourceRegister: firstRegister, SetName: f.selves()})
+}
+
 // statusDNAT is IPS_DST_NAT: the destination of the connection was changed.
 const statusDNAT = 1 << 5
 
-// masquerade masquerades connections that came through a map, if from matches. They
-// were for the port of the host and are for the container's; who asks the container
-// itself, with the same port by chance, was not sent elsewhere.
-func (f family) masquerade(from []expr.Any) []expr.Any {
+// mappedRules lead connections that came through a map to the chain about their
+// sources. They were for the port of the host and are for the container's; who asks the
+// container itself, with the same port by chance, was not sent elsewhere. There is a rule
+// for each protocol, and a match that is always true, because nft reads a port of
+// connection tracking only behind a match that shows the protocol, and a saved ruleset has to
+// be read.
+func (f family) mappedRules() []rule {
 	words := f.bytes / registerBytes
-	es := []expr.Any{
-		&expr.Ct{Key: expr.CtKeySTATUS, Register: unix.NFT_REG_1},
-		&expr.Bitwise{
-			SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: 4,
-			Mask: binary.NativeEndian.AppendUint32(nil, statusDNAT), Xor: make([]byte, 4),
-		},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: make([]byte, 4)},
+	var rules []rule
+	for _, p := range []Protocol{TCP, UDP, SCTP} {
+		es := append(f.isFamily(),
+			&expr.Ct{Key: expr.CtKeySTATUS, Register: unix.NFT_REG_1},
+			&expr.Bitwise{
+				SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: 4,
+				Mask: binary.NativeEndian.AppendUint32(nil, statusDNAT), Xor: make([]byte, 4),
+			},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: make([]byte, 4)},
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: unix.NFT_REG_1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: unix.NFT_REG_1, Data: []byte{byte(p)}},
+			&expr.Payload{DestRegister: unix.NFT_REG_1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: unix.NFT_REG_1, Data: []byte{0, 0}},
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: firstRegister},
+			&expr.Ct{Key: expr.CtKeyPROTODST, Register: firstRegister + 1}, // of the original direction: 0
+			f.load(f.dest, firstRegister+2),
+			&expr.Payload{DestRegister: firstRegister + 2 + words, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+			&expr.Lookup{SourceRegister: firstRegister, SetName: f.mapped()},
+			verdict(expr.VerdictGoto, f.sources()))
+		rules = append(rules, rule{chain: "postrouting", comment: "mapped, IPv" + f.name + ", " + p.String(), exprs: es})
 	}
-	if from == nil {
-		from = f.isFamily()
-	}
-	es = append(es, from...)
-	return append(es,
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: firstRegister},
-		&expr.Ct{Key: expr.CtKeyPROTODST, Register: firstRegister + 1}, // of the original direction: 0
-		f.load(f.dest, firstRegister+2),
-		&expr.Payload{DestRegister: firstRegister + 2 + words, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Lookup{SourceRegister: firstRegister, SetName: f.mapped()},
-		&expr.Masq{})
+	return rules
 }
 
 // placed is an element of a set.
@@ -315,7 +342,12 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 	if f.Host.Addr().IsUnspecified() {
 		dnat = placed{t, fam.dnatAny(), element{key: pad(proto, port(f.Host)), data: to}}
 	}
-	all := []placed{dnat, {t, fam.mapped(), element{key: pad(proto, port(f.Host), to)}}}
+	container := f.Container.Addr().AsSlice()
+	all := []placed{
+		dnat,
+		{t, fam.mapped(), element{key: pad(proto, port(f.Host), to)}},
+		{t, fam.selves(), element{key: pad(container, container)}},
+	}
 	if claim {
 		all = append(all, placed{claims().table, claimsSet, element{key: f.claim(), data: entryKey(mark, 0)[:8]}})
 	}
@@ -382,7 +414,7 @@ func (m nftPortMap) settle(network string, p PortMap) ([]change, error) {
 
 // sourceSubnets returns the subnets that the rules seen masquerade, and more.
 func sourceSubnets(seen []ruleSeen, more []netip.Prefix) []netip.Prefix {
-	return ownSubnets(seen, more, false)
+	return ownSubnets(seen, more)
 }
 
 // addForwards returns the changes that add the forwards of p.
@@ -430,11 +462,13 @@ func (m nftPortMap) clear(o Owner, p PortMap) (changes []change, same bool, err 
 		return nil, false, err
 	}
 	same = slices.Equal(has, p.Forwards)
-	wants := 0
+	wants := newPlacedSet()
 	for _, f := range p.Forwards {
-		wants += len(f.elements(o.Network, mark, p.claims(f)))
+		for _, e := range f.elements(o.Network, mark, p.claims(f)) {
+			wants.add(e)
+		}
 	}
-	same = same && wants == len(gone.list) && len(entries) == len(p.Forwards)
+	same = same && len(wants.list) == len(gone.list) && len(entries) == len(p.Forwards)
 	err = m.present(gone, o, p.Forwards, p.claims, func(f Forward, holder string) error { return newConflict(f, holder) })
 	changes = eachSet(gone.list, table.delElements)
 	return append(changes, portsTable(o.Network).delElements(forwardsSet, entries)...), same, err

@@ -57,7 +57,7 @@ func (c *Conn) EnsureAddr(ctx context.Context, index int, p netip.Prefix, cfg Ad
 	if isExist(err) {
 		return false, nil
 	}
-	return err == nil, wrap(err, "add address %v to link %d", p, index)
+	return err == nil, wrap(err, "add address %v to link %v", p, c.linkName(ctx, index))
 }
 
 // enableIPv6 switches IPv6 on where it is switched off for one link.
@@ -74,7 +74,7 @@ func enableIPv6(ctx context.Context, c *Conn, index int) error {
 // Equivalent to: ip addr del PREFIX dev LINK
 func (c *Conn) DelAddr(ctx context.Context, index int, p netip.Prefix) error {
 	err := c.rt.DelAddr(ctx, rtnl.Addr{Index: index, Prefix: p})
-	return wrap(ignoreGone(err), "delete address %v from link %d", p, index)
+	return wrap(ignoreGone(err), "delete address %v from link %v", p, c.linkName(ctx, index))
 }
 
 // ListAddrs lists the addresses of a link, those that the kernel made included.
@@ -83,7 +83,7 @@ func (c *Conn) DelAddr(ctx context.Context, index int, p netip.Prefix) error {
 func (c *Conn) ListAddrs(ctx context.Context, index int) ([]Addr, error) {
 	list, err := c.rt.Addrs(ctx, index)
 	if err != nil {
-		return nil, wrap(err, "list addresses of link %d", index)
+		return nil, wrap(err, "list addresses of link %v", c.linkName(ctx, index))
 	}
 	addrs := make([]Addr, len(list))
 	for i, a := range list {
@@ -115,7 +115,7 @@ func (c *Conn) WaitAddrs(ctx context.Context, index int) error {
 			switch {
 			case a.Prefix.Addr().IsLinkLocalUnicast():
 			case a.Duplicate:
-				return false, fmt.Errorf("address %v of link %d: %w", a.Prefix, index, ErrDuplicate)
+				return false, fmt.Errorf("address %v of link %v: %w", a.Prefix, c.linkName(ctx, index), ErrDuplicate)
 			case a.Tentative:
 				return false, nil
 			}

@@ -5,8 +5,10 @@ package netutil_test
 import (
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,22 +69,52 @@ func TestConn_Announce(t *testing.T) {
 	if err := box.Announce(ctx, v.Peer, ips[0].Address.Addr(), ips[1].Address.Addr()); err != nil {
 		t.Fatal(err)
 	}
+	awaitNeighs(t, host, v, ips[0].Address.Addr(), ips[1].Address.Addr())
+}
+
+// The kernel does it by itself for IPv4, when it is asked to.
+func TestConn_Readvertise(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	host, box, v := pair(t)
+	if _, err := host.EnsureAddr(ctx, v.Host.Index, prefix("10.0.0.1/24"), netutil.AddrConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Apply(ctx, v.Peer, []types.IP{{Address: prefix("10.0.0.2/24")}}, nil, netutil.ApplyConfig{ARPNotify: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := host.WaitRunning(ctx, v.Host.Index); err != nil {
+		t.Fatal(err)
+	}
+	host.test.Output(t, "ip", "neigh", "replace", "10.0.0.2", "lladdr", "02:00:00:00:00:99", "dev", "host0", "nud", "stale")
+	if err := box.Readvertise(ctx, v.Peer); err != nil {
+		t.Fatal(err)
+	}
+	awaitNeighs(t, host, v, ip("10.0.0.2"))
+	if err := box.Readvertise(ctx, &netutil.Link{Index: 4711, Name: "gone", MAC: v.Peer.MAC}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Readvertise of a link that is gone = %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+// awaitNeighs waits until the host knows the addresses at the container's end.
+func awaitNeighs(t *testing.T, host space, v *netutil.Veth, ips ...netip.Addr) {
+	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		known := make(map[netip.Addr]string)
-		list, err := host.ListNeighs(ctx, v.Host.Index)
+		list, err := host.ListNeighs(t.Context(), v.Host.Index)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range list {
 			known[n.IP] = n.MAC.String()
 		}
-		mac := v.Peer.MAC.String()
-		if known[ips[0].Address.Addr()] == mac && known[ips[1].Address.Addr()] == mac {
+		missing := slices.DeleteFunc(slices.Clone(ips), func(a netip.Addr) bool { return known[a] == v.Peer.MAC.String() })
+		if len(missing) == 0 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("neighbours known = %v, want both addresses at %s", known, mac)
+			t.Fatalf("neighbours known = %v, want %v at %s", known, missing, v.Peer.MAC)
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -18,6 +18,11 @@ type ApplyConfig struct {
 	// NoPrefixRoute keeps the kernel from adding routes to the subnets of the addresses,
 	// for a plugin that makes its own.
 	NoPrefixRoute bool
+	// ARPNotify makes the kernel announce the IPv4 addresses of the link whenever it is
+	// set up or its hardware address is set, see [Conn.Readvertise].
+	//
+	// Equivalent to: sysctl -w net.ipv4.conf.NAME.arp_notify=1
+	ARPNotify bool
 	// Sysctls are written before the link is set up. Those that the kernel or the
 	// mode of /proc/sys does not allow are passed over.
 	Sysctls []Sysctl
@@ -45,8 +50,12 @@ func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []t
 			return err
 		}
 	}
-	if err := c.SetUp(ctx, link.Index); err != nil {
-		return err
+	up := &rtnl.LinkSpec{Index: link.Index, Up: rtnl.On}
+	if cfg.ARPNotify {
+		up.ARPNotify = rtnl.On
+	}
+	if err := c.rt.SetLink(ctx, up); err != nil {
+		return wrap(err, "set link %s up", link.Name)
 	}
 	if cfg.DetectDuplicates {
 		if err := c.WaitAddrs(ctx, link.Index); err != nil {
@@ -161,7 +170,7 @@ func (c *Conn) Compare(ctx context.Context, name string, ips []types.IP, routes 
 			return wrap(err, "list routes of %s", name)
 		}
 		for _, want := range resolveRoutes(link.Index, ips, routes) {
-			compareRoute(&m, have, want)
+			compareRoute(&m, have, want, name)
 		}
 	}
 	return m.err("link " + name)
@@ -197,20 +206,20 @@ func closestAddr(have []Addr, want netip.Prefix) *Addr {
 }
 
 // compareRoute looks for a route that is as wanted, or else tells how the last one in
-// its place differs.
-func compareRoute(m *mismatch, have []rtnl.Route, want Route) {
+// its place differs. All of them are routes of one link, by this name.
+func compareRoute(m *mismatch, have []rtnl.Route, want Route, link string) {
 	var closest mismatch
 	for i := range have {
 		if !want.sameKey(&have[i]) {
 			continue
 		}
-		if closest = want.differences(&have[i]); len(closest) == 0 {
+		if closest = want.differences(&have[i], func(int) string { return link }); len(closest) == 0 {
 			return
 		}
 	}
-	m.add(closest == nil, "route", "", want.words())
+	m.add(closest == nil, "route", "", want.words(link))
 	for _, d := range closest {
-		d.What += " of route " + want.words()
+		d.What += " of route " + want.words(link)
 		*m = append(*m, d)
 	}
 }

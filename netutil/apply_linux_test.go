@@ -146,7 +146,8 @@ func TestConn_Apply_Options(t *testing.T) {
 	}
 	cfg := netutil.ApplyConfig{
 		NoPrefixRoute: true,
-		Sysctls:       []netutil.Sysctl{{"ipv4/conf/eth0/arp_notify", "1"}, {"ipv4/conf/eth0/no_such_setting", "1"}},
+		ARPNotify:     true,
+		Sysctls:       []netutil.Sysctl{{"ipv4/conf/eth0/arp_ignore", "1"}, {"ipv4/conf/eth0/no_such_setting", "1"}},
 	}
 	ips := []types.IP{{Address: prefix("10.0.0.2/24")}, {Address: prefix("fd00::2/64")}}
 	if err := box.Apply(ctx, v.Peer, ips, nil, cfg); err != nil {
@@ -161,6 +162,7 @@ func TestConn_Apply_Options(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"ipv4/conf/eth0/arp_notify":        "1",
+		"ipv4/conf/eth0/arp_ignore":        "1",
 		"ipv6/conf/eth0/keep_addr_on_down": "1",
 		"ipv6/conf/eth0/disable_ipv6":      "0",
 	} {
@@ -253,26 +255,26 @@ func TestConn_Compare(t *testing.T) {
 			"address gone", []string{"addr", "del", "fd00::2/64", "dev", "eth0"},
 			[]netutil.Difference{{What: "address", Want: "fd00::2/64"}},
 		},
-		{"gateway", []string{"route", "replace", "default", "via", "10.0.0.9"}, route("0.0.0.0/0 via 10.0.0.1 dev 2", "10.0.0.9", via, "gateway")},
+		{"gateway", []string{"route", "replace", "default", "via", "10.0.0.9"}, route("0.0.0.0/0 via 10.0.0.1 dev eth0", "10.0.0.9", via, "gateway")},
 		{
 			"mtu", []string{"route", "replace", "10.1.0.0/16", "via", via, "metric", "7", "advmss", "1360"},
-			route("10.1.0.0/16 via 10.0.0.1 dev 2 metric 7", "0", "1400", "mtu"),
+			route("10.1.0.0/16 via 10.0.0.1 dev eth0 metric 7", "0", "1400", "mtu"),
 		},
 		{
 			"advmss", []string{"route", "replace", "10.1.0.0/16", "via", via, "metric", "7", "mtu", "1400", "advmss", "1000"},
-			route("10.1.0.0/16 via 10.0.0.1 dev 2 metric 7", "1000", "1360", "advmss"),
+			route("10.1.0.0/16 via 10.0.0.1 dev eth0 metric 7", "1000", "1360", "advmss"),
 		},
 		{
 			"priority", []string{"route", "del", "10.1.0.0/16", ";", "route", "add", "10.1.0.0/16", "via", via, "mtu", "1400", "metric", "8"},
-			[]netutil.Difference{{What: "route", Want: "10.1.0.0/16 via 10.0.0.1 dev 2 metric 7"}},
+			[]netutil.Difference{{What: "route", Want: "10.1.0.0/16 via 10.0.0.1 dev eth0 metric 7"}},
 		},
 		{
 			"table", []string{"route", "del", "10.2.0.0/16", "table", "100", ";", "route", "add", "10.2.0.0/16", "via", via},
-			[]netutil.Difference{{What: "route", Want: "10.2.0.0/16 via 10.0.0.1 dev 2 table 100"}},
+			[]netutil.Difference{{What: "route", Want: "10.2.0.0/16 via 10.0.0.1 dev eth0 table 100"}},
 		},
 		{
 			"scope", []string{"route", "replace", "10.3.0.0/16", "dev", "eth0", "scope", "global"},
-			route("10.3.0.0/16 dev 2", "0", "253", "scope"),
+			route("10.3.0.0/16 dev eth0", "0", "253", "scope"),
 		},
 	}
 	for _, tt := range tests {

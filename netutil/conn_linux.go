@@ -3,9 +3,11 @@
 package netutil
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 	"github.com/cnikit/cnikit/ns"
@@ -58,6 +60,22 @@ func wrap(err error, format string, args ...any) error {
 	}
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
 }
+
+// linkName is the name of a link, or its number if there is none, looked up when an
+// error is put into words and not before.
+func (c *Conn) linkName(ctx context.Context, index int) fmt.Stringer {
+	return lazy(func() string {
+		if l, err := c.rt.LinkByIndex(ctx, index); err == nil {
+			return l.Name
+		}
+		return strconv.Itoa(index)
+	})
+}
+
+// lazy is a text that is made when it is needed.
+type lazy func() string
+
+func (l lazy) String() string { return l() }
 
 // ignoreGone is nil for what says that a thing is gone.
 func ignoreGone(err error) error {

@@ -137,7 +137,7 @@ func (c *Conn) ListLinks(ctx context.Context, f LinkFilter) ([]Link, error) {
 // Equivalent to: ip link set NAME up
 func (c *Conn) SetUp(ctx context.Context, index int) error {
 	err := c.rt.SetLink(ctx, &rtnl.LinkSpec{Index: index, Up: rtnl.On})
-	return wrap(err, "set link %d up", index)
+	return wrap(err, "set link %v up", c.linkName(ctx, index))
 }
 
 // SetDown sets a link down.
@@ -145,7 +145,7 @@ func (c *Conn) SetUp(ctx context.Context, index int) error {
 // Equivalent to: ip link set NAME down
 func (c *Conn) SetDown(ctx context.Context, index int) error {
 	err := c.rt.SetLink(ctx, &rtnl.LinkSpec{Index: index, Up: rtnl.Off})
-	return wrap(err, "set link %d down", index)
+	return wrap(err, "set link %v down", c.linkName(ctx, index))
 }
 
 // LinkConfig is what to change of a link. What is zero stays as it is.
@@ -163,7 +163,7 @@ func (c *Conn) SetLink(ctx context.Context, index int, cfg LinkConfig) error {
 	err := c.rt.SetLink(ctx, &rtnl.LinkSpec{
 		Index: index, NewName: cfg.Name, Alias: cfg.Alias, MAC: cfg.MAC, MTU: cfg.MTU, Master: cfg.Master,
 	})
-	return wrap(err, "change link %d", index)
+	return wrap(err, "change link %v", c.linkName(ctx, index))
 }
 
 // DelLink removes a link by name, and agrees when there is none. Unless kind is empty,
@@ -237,7 +237,7 @@ func (c *Conn) WaitRunning(ctx context.Context, index int) error {
 		l, err := c.LinkByIndex(ctx, index)
 		return err == nil && l.Running, err
 	}
-	return wrap(c.await(ctx, rtnl.WatchLinks, ready), "wait for link %d", index)
+	return wrap(c.await(ctx, rtnl.WatchLinks, ready), "wait for link %v", c.linkName(ctx, index))
 }
 
 // await waits until ready, asking again whenever the kernel has news of a group.

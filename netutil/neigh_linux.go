@@ -22,7 +22,7 @@ type Neigh struct {
 // Equivalent to: ip neigh replace IP lladdr MAC dev LINK nud permanent
 func (c *Conn) SetNeigh(ctx context.Context, index int, ip netip.Addr, mac net.HardwareAddr) error {
 	err := c.rt.SetNeigh(ctx, rtnl.Neigh{Index: index, IP: ip, MAC: mac, State: rtnl.NeighPermanent})
-	return wrap(err, "set neighbour %v on link %d", ip, index)
+	return wrap(err, "set neighbour %v on link %v", ip, c.linkName(ctx, index))
 }
 
 // DelNeigh makes the kernel forget a neighbour, and agrees when it does not know it, or
@@ -31,7 +31,7 @@ func (c *Conn) SetNeigh(ctx context.Context, index int, ip netip.Addr, mac net.H
 // Equivalent to: ip neigh del IP dev LINK
 func (c *Conn) DelNeigh(ctx context.Context, index int, ip netip.Addr) error {
 	err := c.rt.DelNeigh(ctx, rtnl.Neigh{Index: index, IP: ip})
-	return wrap(ignoreGone(err), "delete neighbour %v on link %d", ip, index)
+	return wrap(ignoreGone(err), "delete neighbour %v on link %v", ip, c.linkName(ctx, index))
 }
 
 // ListNeighs lists the neighbours on a link, without multicast addresses, which need no
@@ -41,7 +41,7 @@ func (c *Conn) DelNeigh(ctx context.Context, index int, ip netip.Addr) error {
 func (c *Conn) ListNeighs(ctx context.Context, index int) ([]Neigh, error) {
 	list, err := c.rt.Neighs(ctx, index)
 	if err != nil {
-		return nil, wrap(err, "list neighbours on link %d", index)
+		return nil, wrap(err, "list neighbours on link %v", c.linkName(ctx, index))
 	}
 	var neighs []Neigh
 	for _, n := range list {

@@ -4,6 +4,7 @@ package netutil_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,4 +119,23 @@ func BenchmarkBridgePath(b *testing.B) {
 	}
 	b.ReportMetric(float64(add.Microseconds())/float64(b.N), "µs/add")
 	b.ReportMetric(float64(del.Microseconds())/float64(b.N), "µs/del")
+}
+
+// Errors name the link, or its number once it is gone.
+func TestConn_errorsNameLinks(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	host, _, v := pair(t)
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{host.SetLink(ctx, v.Host.Index, netutil.LinkConfig{Name: "lo"}), "change link host0: "},
+		{host.SetRoute(ctx, netutil.Route{Dst: prefix("10.0.0.0/8"), Gateway: ip("192.0.2.1"), Index: v.Host.Index}), "set route 10.0.0.0/8 via 192.0.2.1 dev host0: "},
+		{host.SetUp(ctx, 4711), "set link 4711 up: "},
+	} {
+		if tt.err == nil || !strings.HasPrefix(tt.err.Error(), tt.want) {
+			t.Errorf("error = %v, want it to begin with %q", tt.err, tt.want)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 	"github.com/cnikit/cnikit/types"
@@ -45,7 +46,7 @@ func (c *Conn) EnsureRoute(ctx context.Context, r Route) (created bool, err erro
 	if isExist(err) {
 		return false, c.compareExisting(ctx, r)
 	}
-	return err == nil, wrap(err, "add %v", r)
+	return err == nil, wrap(err, "add %v", c.routeName(ctx, r))
 }
 
 // compareExisting compares r with the route that keeps it from being added.
@@ -60,7 +61,7 @@ func (c *Conn) compareExisting(ctx context.Context, r Route) error {
 		if !r.sameKey(&list[i]) {
 			continue
 		}
-		d := r.differences(&list[i])
+		d := r.differences(&list[i], func(index int) string { return c.linkName(ctx, index).String() })
 		if len(d) == 0 {
 			return nil
 		}
@@ -69,7 +70,7 @@ func (c *Conn) compareExisting(ctx context.Context, r Route) error {
 	if len(m) == 0 {
 		m.add(true, "another route", "", "")
 	}
-	return m.err(r.String())
+	return m.err(c.routeName(ctx, r).String())
 }
 
 // SetRoute adds a route, or replaces the one with the same destination, table and
@@ -77,7 +78,7 @@ func (c *Conn) compareExisting(ctx context.Context, r Route) error {
 //
 // Equivalent to: ip route replace DST via GATEWAY dev LINK …
 func (c *Conn) SetRoute(ctx context.Context, r Route) error {
-	return wrap(c.rt.SetRoute(ctx, r.raw()), "set %v", r)
+	return wrap(c.rt.SetRoute(ctx, r.raw()), "set %v", c.routeName(ctx, r))
 }
 
 // DelRoute removes a route, and agrees when it is gone. What is zero in r matches
@@ -90,7 +91,7 @@ func (c *Conn) DelRoute(ctx context.Context, r Route) error {
 	if !r.Scope.Set {
 		raw.Scope = 0
 	}
-	return wrap(ignoreGone(c.rt.DelRoute(ctx, raw)), "delete %v", r)
+	return wrap(ignoreGone(c.rt.DelRoute(ctx, raw)), "delete %v", c.routeName(ctx, r))
 }
 
 // RouteFilter says which routes to list. The zero value says all, of all tables.
@@ -147,10 +148,16 @@ func (c *Conn) MTUTo(ctx context.Context, dst netip.Addr) (int, error) {
 	return l.MTU, nil
 }
 
-// String returns the route in the words of ip(8).
-func (r Route) String() string { return "route " + r.words() }
+// String returns the route in the words of ip(8), to which a link whose name it does
+// not know is "if" and its number.
+func (r Route) String() string { return "route " + r.words("if"+strconv.Itoa(r.Index)) }
 
-func (r Route) words() string {
+// routeName is a route with the name of its link, for errors.
+func (c *Conn) routeName(ctx context.Context, r Route) fmt.Stringer {
+	return lazy(func() string { return "route " + r.words(c.linkName(ctx, r.Index).String()) })
+}
+
+func (r Route) words(link string) string {
 	s := r.Dst.String()
 	for _, f := range []struct {
 		word  string
@@ -158,7 +165,7 @@ func (r Route) words() string {
 		set   bool
 	}{
 		{"via", r.Gateway, r.Gateway.IsValid()},
-		{"dev", r.Index, r.Index != 0},
+		{"dev", link, r.Index != 0},
 		{"src", r.Source, r.Source.IsValid()},
 		{"table", r.Table, r.Table != 0 && r.Table != MainTable},
 		{"metric", r.Priority, r.Priority != 0},
@@ -231,11 +238,13 @@ func (r Route) sameKey(have *rtnl.Route) bool {
 }
 
 // differences tells how a route with the same key is not as r asks. What r leaves to
-// the kernel does not matter.
-func (r Route) differences(have *rtnl.Route) mismatch {
+// the kernel does not matter. name gives the name of a link.
+func (r Route) differences(have *rtnl.Route, name func(index int) string) mismatch {
 	var m mismatch
 	m.add(have.Type != rtnl.TypeUnicast, "type", fmt.Sprint(have.Type), "unicast")
-	m.add(r.Index != 0 && have.Index != r.Index, "link", fmt.Sprint(have.Index), fmt.Sprint(r.Index))
+	if r.Index != 0 && have.Index != r.Index {
+		m.add(true, "link", name(have.Index), name(r.Index))
+	}
 	m.add(have.Gateway != r.Gateway, "gateway", addrName(have.Gateway), addrName(r.Gateway))
 	m.add(r.Source.IsValid() && have.Source != r.Source, "source", addrName(have.Source), addrName(r.Source))
 	m.add(r.MTU != 0 && have.MTU != r.MTU, "mtu", fmt.Sprint(have.MTU), fmt.Sprint(r.MTU))

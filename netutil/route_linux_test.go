@@ -4,6 +4,7 @@ package netutil_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,9 +67,12 @@ func TestConn_EnsureRoute(t *testing.T) {
 		}
 		r.Index = index[1]
 		_, err := host.EnsureRoute(ctx, r)
-		want := []netutil.Difference{{What: "link", Have: fmt.Sprint(index[0]), Want: fmt.Sprint(index[1])}}
+		want := []netutil.Difference{{What: "link", Have: "host0", Want: "host1"}}
 		if diff := cmp.Diff(want, asMismatch(t, err)); diff != "" {
 			t.Errorf("EnsureRoute(%s) on another link (-want +got):\n%s", dst, diff)
+		}
+		if words := "route " + dst + " dev host1: "; !strings.HasPrefix(err.Error(), words) {
+			t.Errorf("EnsureRoute(%s) on another link = %q, want it to begin with %q", dst, err, words)
 		}
 		if err := host.SetRoute(ctx, r); err != nil {
 			t.Errorf("SetRoute(%s) = %v", dst, err)
@@ -151,7 +155,7 @@ func TestConn_MTUTo(t *testing.T) {
 func TestRoute_String(t *testing.T) {
 	t.Parallel()
 	r := netutil.Route{Dst: prefix("10.0.0.0/8"), Gateway: ip("10.0.0.1"), Index: 3, Source: ip("10.0.0.2"), Table: 100, Priority: 7}
-	if got, want := r.String(), "route 10.0.0.0/8 via 10.0.0.1 dev 3 src 10.0.0.2 table 100 metric 7"; got != want {
+	if got, want := r.String(), "route 10.0.0.0/8 via 10.0.0.1 dev if3 src 10.0.0.2 table 100 metric 7"; got != want {
 		t.Errorf("String() = %q, want %q", got, want)
 	}
 }

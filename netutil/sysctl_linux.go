@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // sysctlRoot is where the kernel shows the settings of the namespace of the thread that
@@ -67,9 +68,35 @@ func sysctlFile(name string) (string, error) {
 	return sysctlRoot + name, nil
 }
 
+// readSysctl reads by system calls. The os package would hand a file of /proc to its
+// poller first, which takes more of them than reading does.
 func readSysctl(file string) (string, error) {
-	b, err := os.ReadFile(file)
-	return strings.TrimSpace(string(b)), err
+	var buf [4096]byte // the kernel gives no more than a page
+	n, err := withSysctl(file, syscall.O_RDONLY, func(fd int) (int, error) { return syscall.Read(fd, buf[:]) })
+	return strings.TrimSpace(string(buf[:max(n, 0)])), err
+}
+
+// withSysctl opens a file for one system call.
+func withSysctl(file string, flags int, call func(fd int) (int, error)) (n int, err error) {
+	fd, err := untilDone(func() (int, error) { return syscall.Open(file, flags|syscall.O_CLOEXEC, 0) })
+	if err != nil {
+		return 0, &fs.PathError{Op: "open", Path: file, Err: err}
+	}
+	n, err = untilDone(func() (int, error) { return call(fd) })
+	if err = errors.Join(err, syscall.Close(fd)); err != nil {
+		return n, &fs.PathError{Op: "access", Path: file, Err: err}
+	}
+	return n, nil
+}
+
+// untilDone repeats a system call that a signal interrupts.
+func untilDone(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != syscall.EINTR { //nolint:errorlint // a system call's own, never wrapped
+			return n, err
+		}
+	}
 }
 
 func setSysctl(s Sysctl) error {
@@ -86,12 +113,8 @@ func setSysctl(s Sysctl) error {
 
 // writeSysctl writes without creating or truncating, neither of which /proc knows.
 func writeSysctl(file, value string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
+	_, err := withSysctl(file, syscall.O_WRONLY, func(fd int) (int, error) { return syscall.Write(fd, []byte(value)) })
+	return err
 }
 
 // ignoreRouters keeps a link on the host from taking addresses and routes from router

@@ -235,5 +235,5 @@ func (c *Conn) Peer(ctx context.Context, veth *Link, in *Conn) (*Link, error) {
 // Equivalent to: bridge link set dev NAME hairpin … isolated …
 func (c *Conn) SetPort(ctx context.Context, index int, cfg PortConfig) error {
 	err := c.rt.SetLink(ctx, &rtnl.LinkSpec{Index: index, Port: cfg.spec()})
-	return wrap(err, "configure port %d", index)
+	return wrap(err, "configure port %v", c.linkName(ctx, index))
 }

@@ -44,18 +44,18 @@ type VLAN struct {
 func (c *Conn) SetPortVLANs(ctx context.Context, index int, v PortVLANs) error {
 	have, err := c.rt.VLANs(ctx, index)
 	if err != nil {
-		return wrap(err, "list vlans of port %d", index)
+		return wrap(err, "list vlans of port %v", c.linkName(ctx, index))
 	}
 	drop, add := planVLANs(have, v)
 	if len(drop) > 0 {
 		if err := c.rt.DelVLANs(ctx, index, false, drop...); err != nil {
-			return wrap(err, "take port %d out of vlans", index)
+			return wrap(err, "take port %v out of vlans", c.linkName(ctx, index))
 		}
 	}
 	if len(add) == 0 {
 		return nil
 	}
-	return wrap(c.rt.AddVLANs(ctx, index, false, add...), "put port %d into vlans", index)
+	return wrap(c.rt.AddVLANs(ctx, index, false, add...), "put port %v into vlans", c.linkName(ctx, index))
 }
 
 // planVLANs tells which VLANs a port must leave and enter. To enter one again with
@@ -113,7 +113,7 @@ func inRanges(id int, ranges []rtnl.VLANs) bool {
 func (c *Conn) ListVLANs(ctx context.Context, index int) ([]VLAN, error) {
 	list, err := c.rt.VLANs(ctx, index)
 	if err != nil {
-		return nil, wrap(err, "list vlans of port %d", index)
+		return nil, wrap(err, "list vlans of port %v", c.linkName(ctx, index))
 	}
 	var vlans []VLAN
 	for _, v := range list {

@@ -68,6 +68,11 @@ type LinkSpec struct {
 	Queues  int  // of each direction
 	GenMode Flag // On: a link-local address made by the kernel; Off: none
 
+	// ARPNotify is whether the link announces its IPv4 addresses when it is set up and
+	// when its hardware address is set. Not for a link that is being made, for which the
+	// kernel does not look at it.
+	ARPNotify Flag
+
 	Peer    *LinkSpec // of a veth
 	Bridge  *BridgeSpec
 	Port    *PortSpec
@@ -205,8 +210,8 @@ func (s *LinkSpec) encode(r *request) {
 		r.u32(unix.IFLA_MASTER, 0)
 	}
 	s.encodeInfo(r)
-	if s.GenMode != Keep {
-		s.encodeGenMode(r)
+	if s.GenMode != Keep || s.ARPNotify != Keep {
+		r.nest(unix.IFLA_AF_SPEC, func() { s.encodeFamilies(r) })
 	}
 }
 
@@ -274,15 +279,34 @@ const (
 	genModeNone  = 1
 )
 
-func (s *LinkSpec) encodeGenMode(r *request) {
-	mode := uint8(genModeEUI64)
-	if s.GenMode == Off {
-		mode = genModeNone
+// devconfARPNotify is IPV4_DEVCONF_ARP_NOTIFY: net.ipv4.conf.NAME.arp_notify as an
+// attribute of IFLA_INET_CONF, which is less work than a file in another namespace.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/ip.h
+const devconfARPNotify = 22
+
+// encodeFamilies writes what IPv4 and IPv6 each have of their own in a link.
+func (s *LinkSpec) encodeFamilies(r *request) {
+	if s.ARPNotify != Keep {
+		on := uint32(0)
+		if s.ARPNotify == On {
+			on = 1
+		}
+		r.nest(unix.AF_INET, func() {
+			r.nest(inetConf, func() { r.u32(devconfARPNotify, on) })
+		})
 	}
-	r.nest(unix.IFLA_AF_SPEC, func() {
+	if s.GenMode != Keep {
+		mode := uint8(genModeEUI64)
+		if s.GenMode == Off {
+			mode = genModeNone
+		}
 		r.nest(unix.AF_INET6, func() { r.u8(unix.IFLA_INET6_ADDR_GEN_MODE, mode) })
-	})
+	}
 }
+
+// inetConf is IFLA_INET_CONF, settings of IPv4 by their numbers.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/if_link.h
+const inetConf = 1
 
 // parseLink reads an RTM_NEWLINK.
 func parseLink(body []byte) (*Link, error) {

@@ -24,7 +24,9 @@ func (o Owner) String() string { return firewall.Owner(o).String() }
 // FirewallConfig says how to open the firewall of a network namespace.
 type FirewallConfig struct {
 	// Backend is [NFTables] or [IPTables]. If empty, nftables is used where the kernel
-	// has it, else iptables; the choice is logged.
+	// has it, else iptables; the choice is logged. What removes and lists looks at both,
+	// so for DEL and GC it is best left empty: a backend that the machine has lost does
+	// not stand in the way then.
 	Backend string
 	// Log gets the choice of the backend and what is repaired. If nil, nothing is logged.
 	Log *slog.Logger
@@ -68,8 +70,8 @@ func (m *Masquerade) Backend() string { return m.host.Backend() }
 // takes over an address that another owner left behind. Without addresses it does
 // nothing. If it fails, nothing was done.
 //
-// In the steady state it reads the rules of the network, a handful, and adds one
-// element per address in one transaction, whatever the number of containers.
+// In the steady state it reads the rules of the network, a handful, and adds the
+// elements in one transaction, whatever the number of containers.
 //
 // Spec: CNI 1.1.0, section 1, "ipMasq" (CONF-034).
 func (m *Masquerade) Ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {

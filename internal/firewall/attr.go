@@ -41,11 +41,6 @@ func (a attrs) str(typ uint16, value string) attrs {
 // u8 appends one byte.
 func (a attrs) u8(typ uint16, value uint8) attrs { return a.bytes(typ, []byte{value}) }
 
-// be16 appends a number of two bytes.
-func (a attrs) be16(typ, value uint16) attrs {
-	return a.bytes(typ, binary.BigEndian.AppendUint16(nil, value))
-}
-
 // be32 appends a number of four bytes.
 func (a attrs) be32(typ uint16, value uint32) attrs {
 	return a.bytes(typ, binary.BigEndian.AppendUint32(nil, value))

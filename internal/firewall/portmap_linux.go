@@ -43,7 +43,7 @@ func (p PortMap) needsIPTables() string {
 }
 
 // nftPorts returns port maps by nftables.
-func (h *Host) nftPorts() nftPortMap { return nftPortMap{conn: h.conn, log: h.log} }
+func (h *Host) nftPorts() nftPortMap { return nftPortMap{conn: h.conn} }
 
 // EnsurePortMap maps ports of the host to o, and no others than those of p. Without
 // any it does nothing. The error is a [ConflictError] if another container has one.

@@ -3,6 +3,7 @@
 package firewall_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -184,8 +185,12 @@ func (w testWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// patience bounds each exchange of packets.
-const patience = 2 * time.Second
+// How long an exchange of packets may take that is to succeed, on whatever machine, and
+// how long silence takes to be believed.
+const (
+	patience   = 20 * time.Second
+	impatience = time.Second
+)
 
 // serve answers in a namespace, on a port of all addresses, until the test ends: to
 // each connection or datagram with the address it came from and name.
@@ -257,31 +262,43 @@ func host(a net.Addr) string {
 // address that it saw and its name, or an error.
 func ask(t testing.TB, n *nstest.NS, network string, to netip.AddrPort) (source, name string, err error) {
 	t.Helper()
-	return askFrom(t, n, network, nil, to)
+	return askFrom(t, n, network, nil, to, patience)
 }
 
-// askFrom is ask from a certain local address.
-func askFrom(t testing.TB, n *nstest.NS, network string, from net.Addr, to netip.AddrPort) (source, name string, err error) {
+// tryToAsk is ask where no answer may come.
+func tryToAsk(t testing.TB, n *nstest.NS, network string, to netip.AddrPort) (source, name string, err error) {
+	t.Helper()
+	return askFrom(t, n, network, nil, to, impatience)
+}
+
+// askFrom is ask from a certain local address, for a certain time.
+func askFrom(t testing.TB, n *nstest.NS, network string, from net.Addr, to netip.AddrPort, wait time.Duration) (source, name string, err error) {
 	t.Helper()
 	var c net.Conn
 	n.Do(t, func() {
-		d := net.Dialer{Timeout: patience, LocalAddr: from}
+		d := net.Dialer{Timeout: wait, LocalAddr: from}
 		c, err = d.DialContext(t.Context(), network, to.String())
 	})
 	if err != nil {
 		return "", "", err
 	}
 	defer closeIt(t, c)
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	if network == "udp" {
-		if _, err := io.WriteString(c, "hello"); err != nil {
-			return "", "", err
+	b := make([]byte, 200)
+	k := 0
+	for end := time.Now().Add(wait); ; {
+		if network == "udp" {
+			if _, err := io.WriteString(c, "hello"); err != nil {
+				return "", "", err
+			}
+		}
+		if err := c.SetReadDeadline(time.Now().Add(min(wait, time.Second))); err != nil {
+			t.Fatal(err)
+		}
+		k, err = c.Read(b)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(end) {
+			break
 		}
 	}
-	b := make([]byte, 200)
-	k, err := c.Read(b)
 	if err != nil {
 		return "", "", err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cnikit/cnikit/internal/firewall"
 	"github.com/cnikit/cnikit/internal/nstest"
@@ -52,7 +53,7 @@ func answers(t *testing.T, c *container, network string, to netip.AddrPort, name
 // silent fails the test if somebody answers c on a port of to.
 func silent(t *testing.T, c *container, network string, to netip.AddrPort) {
 	t.Helper()
-	if source, name, err := ask(t, c.ns, network, to); err == nil {
+	if source, name, err := tryToAsk(t, c.ns, network, to); err == nil {
 		t.Errorf("%s to %s: answered by %q, which saw %q; want silence", network, to, name, source)
 	}
 }
@@ -138,11 +139,11 @@ func guard(t *testing.T, backend string) {
 	ip(t, c.ns, "route add 127.0.0.1 via 10.1.2.1 table 100")
 	ip(t, c.ns, "rule add to 127.0.0.1 lookup 100 pref 1\nrule add lookup local pref 5\nrule del pref 0")
 	sysctl(t, c.ns, "net/ipv4/conf/all/route_localnet", "1")
-	try := func() error {
+	try := func(wait time.Duration) error {
 		from := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 2)}
 		var err error
 		c.ns.Do(t, func() {
-			d := net.Dialer{Timeout: patience, LocalAddr: from}
+			d := net.Dialer{Timeout: wait, LocalAddr: from}
 			var conn net.Conn
 			if conn, err = d.DialContext(t.Context(), "tcp", "127.0.0.1:9"); err == nil {
 				err = conn.Close()
@@ -150,13 +151,13 @@ func guard(t *testing.T, backend string) {
 		})
 		return err
 	}
-	if err := try(); err != nil {
+	if err := try(patience); err != nil {
 		t.Fatalf("without the guard: %v, want an answer: the test is of no use", err)
 	}
 	if err := open(t, n.host, backend).EnsurePortMap(t.Context(), c.owner, portMap(c, firewall.TCP, 8080)); err != nil {
 		t.Fatal(err)
 	}
-	if err := try(); err == nil {
+	if err := try(impatience); err == nil {
 		t.Error("a container reaches 127.0.0.1 of the host")
 	}
 }
@@ -232,7 +233,11 @@ func TestPortMap_source(t *testing.T) {
 						c    *container
 						want bool
 					}{{c, tt.own}, {other, tt.neighbor}} {
-						if _, _, err := ask(t, from.c.ns, "tcp", to); (err == nil) != from.want {
+						try := ask
+						if !from.want {
+							try = tryToAsk
+						}
+						if _, _, err := try(t, from.c.ns, "tcp", to); (err == nil) != from.want {
 							t.Errorf("from %s: %v, want success: %t", from.c.owner.ContainerID, err, from.want)
 						}
 					}
@@ -380,7 +385,7 @@ func TestPortMap_udp(t *testing.T) {
 			from := &net.UDPAddr{IP: outsideAddr[family].AsSlice(), Port: 5353}
 			wants := func(name string) {
 				t.Helper()
-				_, got, err := askFrom(t, n.outside, "udp", from, to)
+				_, got, err := askFrom(t, n.outside, "udp", from, to, patience)
 				if err != nil || got != name {
 					t.Errorf("answered by %q, %v; want %q", got, err, name)
 				}

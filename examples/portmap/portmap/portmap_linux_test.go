@@ -164,7 +164,7 @@ func ask(t *testing.T, n *nstest.NS, to string) (string, error) {
 	t.Helper()
 	var c net.Conn
 	var err error
-	n.Do(t, func() { c, err = (&net.Dialer{Timeout: 2 * time.Second}).DialContext(t.Context(), "tcp", to) })
+	n.Do(t, func() { c, err = (&net.Dialer{Timeout: 20 * time.Second}).DialContext(t.Context(), "tcp", to) })
 	if err != nil {
 		return "", err
 	}

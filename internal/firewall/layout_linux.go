@@ -52,8 +52,8 @@ func commentsIn(seen []ruleSeen, chain string) []string {
 // processes that build at once do not double them.
 func (l layout) build() []change {
 	cs := []change{l.table.newTable()}
-	for _, s := range l.sets {
-		cs = append(cs, l.table.newSet(s))
+	for i, s := range l.sets {
+		cs = append(cs, l.table.newSet(s, uint32(i+1)))
 	}
 	for _, c := range l.chains {
 		cs = append(cs, l.table.newChain(c))

@@ -118,10 +118,12 @@ func (t table) delRule(chain string, handle uint64) change {
 	}
 }
 
-// newSet creates s, or agrees if it is there.
-func (t table) newSet(s set) change {
+// newSet creates s, or agrees if it is there. Sets are referred to by name, but have to
+// have a number other than zero: the library would take one from a counter that all
+// connections share and none locks.
+func (t table) newSet(s set, number uint32) change {
 	return func(c *nftables.Conn) error {
-		n := &nftables.Set{Table: t.nft(), Name: s.name, IsMap: len(s.data) > 0}
+		n := &nftables.Set{Table: t.nft(), Name: s.name, ID: number, IsMap: len(s.data) > 0}
 		var err error
 		if n.KeyType, err = datatype(s.key); err == nil && n.IsMap {
 			n.DataType, err = datatype(s.data)

@@ -44,12 +44,11 @@ func OpenPID(pid int) (*NS, error) {
 // Current opens the network namespace of the calling thread: inside [NS.Do] that
 // namespace, elsewhere that of the process.
 func Current() (*NS, error) {
-	n, err := Open("/proc/thread-self/ns/net")
+	fd, id, err := nsfs.OpenSelf()
 	if err != nil {
 		return nil, err
 	}
-	n.path = fdPath(n.fd) // the path used above means something else to every thread
-	return n, nil
+	return &NS{path: fdPath(fd), id: id, fd: fd}, nil
 }
 
 // New makes a network namespace without a name. It lasts until n is closed and

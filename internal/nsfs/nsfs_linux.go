@@ -17,12 +17,60 @@ const (
 	// getNSType is NS_GET_NSTYPE, the ioctl that names the type of a namespace. Since Linux 4.11.
 	// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/nsfs.h
 	getNSType = 0xb703
+
+	// getSocketNS is SIOCGSKNS, the ioctl that opens the network namespace of a socket. Since
+	// Linux 4.10.
+	// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/sockios.h
+	getSocketNS = 0x894c
 )
 
 // Self returns the identity of the network namespace of the calling thread. It does
 // not ask for that of the process, which is the main thread's and may differ.
 func Self() (ID, error) {
-	return Stat("/proc/thread-self/ns/net")
+	fd, id, err := OpenSelf()
+	if err != nil {
+		return ID{}, err
+	}
+	return id, closeFD(fd, "of the thread")
+}
+
+// OpenSelf opens the network namespace of the calling thread, as [Open] does.
+//
+// It goes by a new socket, which is in that namespace. Who looks below
+// /proc/thread-self leaves entries in the kernel's cache that have to be removed when
+// the thread ends and again when the process is collected; if that falls together, as
+// it does for short-lived processes, one waits for the other in a busy loop, for
+// milliseconds. Where the ioctl is not allowed, to who has no CAP_NET_ADMIN, there is
+// no other way.
+//
+// Kernel: proc_invalidate_siblings_dcache in fs/proc/inode.c, shrink_dcache_parent in
+// fs/dcache.c.
+func OpenSelf() (int, ID, error) {
+	if fd, err := socketNS(); err == nil {
+		if id, err := Fstat(fd); err == nil {
+			return fd, id, nil
+		}
+		if err := closeFD(fd, "of a socket"); err != nil {
+			return -1, ID{}, err
+		}
+	}
+	return Open("/proc/thread-self/ns/net")
+}
+
+// socketNS opens the namespace of a new socket, close-on-exec as the kernel does it.
+func socketNS() (int, error) {
+	s, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	fd, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(s), getSocketNS, 0)
+	if err := syscall.Close(s); err != nil {
+		return -1, err
+	}
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
 }
 
 // Stat returns the identity of the network namespace at path. The error is

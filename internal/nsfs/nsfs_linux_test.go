@@ -59,6 +59,39 @@ func TestSelf_Thread(t *testing.T) {
 	})
 }
 
+// Privileged or not, the answer is the same and the descriptor does not leak into
+// children.
+func TestOpenSelf(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	want, err := nsfs.Stat(n.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Do(t, func() {
+		viaProc, _, err := nsfs.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, id, err := nsfs.OpenSelf()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id != want {
+			t.Errorf("OpenSelf() = %+v, want %+v", id, want)
+		}
+		flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
+		if errno != 0 || flags&syscall.FD_CLOEXEC == 0 {
+			t.Errorf("flags of the descriptor = %#x, %v, want close-on-exec", flags, errno)
+		}
+		for _, fd := range []int{viaProc, fd} {
+			if err := syscall.Close(fd); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // ADD-012, DEL-006, DEL-007: gone, and not a namespace, can be told apart.
 func TestStat_Errors(t *testing.T) {
 	t.Parallel()

@@ -34,8 +34,8 @@ type Started struct {
 // [Started.Finish] hands over the configuration. The time that a process takes to
 // start is what a small plugin mostly costs.
 //
-// Whoever starts a delegate ends it by Finish or by [Started.Abandon], of which the
-// second does nothing after the first:
+// Whoever starts a delegate ends it by Finish or by [Started.Abandon]; of the two the
+// second call does nothing:
 //
 //	s := ipam.Start(ctx, r.Call, r.Net.IPAM.Type)
 //	defer s.Abandon()
@@ -51,7 +51,7 @@ func Start(ctx context.Context, call types.Call, plugin string) *Started {
 	if s.err != nil || s.d.local != nil {
 		return s
 	}
-	s.d.input = &heldInput{ready: make(chan struct{}), text: bytes.NewReader(call.Stdin)}
+	s.d.input = &heldInput{ready: make(chan struct{})}
 	s.ended = make(chan struct{})
 	go func() {
 		defer close(s.ended)
@@ -60,7 +60,16 @@ func Start(ctx context.Context, call types.Call, plugin string) *Started {
 	return s
 }
 
-// Finish hands the configuration over, waits for the end and returns the result,
+// Release hands the configuration over and does not wait: the delegate is to work
+// beside the caller. Finish or Abandon follow. A plugin inside this process does not begin
+// before Finish.
+func (s *Started) Release() {
+	if s.ended != nil {
+		s.d.input.release(s.call.Stdin)
+	}
+}
+
+// Finish hands the configuration over, unless [Started.Release] has, waits for the end and returns the result,
 // which is nil for all commands but ADD. After [Started.Abandon] the error is
 // [context.Canceled].
 func (s *Started) Finish() (*types.Result, error) {
@@ -68,7 +77,7 @@ func (s *Started) Finish() (*types.Result, error) {
 		defer s.cancel()
 		switch {
 		case s.ended != nil:
-			close(s.d.input.ready)
+			s.d.input.release(s.call.Stdin)
 			<-s.ended
 		case s.d.local != nil:
 			s.stdout, s.err = s.d.run(s.ctx, s.call, s.call.Command)
@@ -81,13 +90,13 @@ func (s *Started) Finish() (*types.Result, error) {
 }
 
 // Abandon ends the delegate without a configuration. Should it have succeeded all
-// the same, because it does not read any, then an ADD is followed by DEL.
+// the same, because it does not read any or has it already, then an ADD is followed by
+// DEL.
 func (s *Started) Abandon() {
 	s.once.Do(func() {
 		s.cancel()
 		if s.ended != nil {
-			s.d.input.text = bytes.NewReader(nil)
-			close(s.d.input.ready)
+			s.d.input.release(nil)
 			<-s.ended
 			if s.err == nil && s.call.Command == types.CommandAdd {
 				s.d.cleanUp(s.ctx, s.call)
@@ -99,8 +108,17 @@ func (s *Started) Abandon() {
 
 // heldInput is standard input that waits until it is ready.
 type heldInput struct {
+	once  sync.Once
 	ready chan struct{}
-	text  *bytes.Reader // not to be touched before
+	text  bytes.Reader // not to be touched before
+}
+
+// release gives the text to who waits for it. What came first counts.
+func (h *heldInput) release(text []byte) {
+	h.once.Do(func() {
+		h.text.Reset(text)
+		close(h.ready)
+	})
 }
 
 func (h *heldInput) Read(p []byte) (int, error) {

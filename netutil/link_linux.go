@@ -201,16 +201,22 @@ func kindName(kind string) string {
 // owner. If the link with the owner's name bears another mark, it stays, and the error
 // is [ErrForeign].
 func (c *Conn) DelOwned(ctx context.Context, o Owner) error {
+	_, err := c.delOwned(ctx, o)
+	return err
+}
+
+// delOwned reports whether there was one.
+func (c *Conn) delOwned(ctx context.Context, o Owner) (deleted bool, err error) {
 	l, err := c.rt.LinkByName(ctx, o.HostName())
 	if err != nil {
-		return ignoreGone(err)
+		return false, ignoreGone(err)
 	}
 	// A link without a mark is the work of an ADD that was killed before it could set
 	// one: nothing else makes a veth with such a name.
 	if l.Kind != "veth" || (l.Alias != "" && l.Alias != o.Alias()) {
-		return fmt.Errorf("delete link %s of kind %q with alias %q: %w", l.Name, l.Kind, l.Alias, ErrForeign)
+		return false, fmt.Errorf("delete link %s of kind %q with alias %q: %w", l.Name, l.Kind, l.Alias, ErrForeign)
 	}
-	return c.delIndex(ctx, l)
+	return true, c.delIndex(ctx, l)
 }
 
 // ListOwned lists the links on the host that bear the mark of any owner in a network,

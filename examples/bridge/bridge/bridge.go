@@ -6,12 +6,13 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
-	"github.com/cnikit/cnikit/ns"
 	"github.com/cnikit/cnikit/skel"
 	"github.com/cnikit/cnikit/types"
 )
@@ -37,14 +38,24 @@ func owner(r *request) netutil.Owner {
 	return netutil.Owner{Network: r.Net.Name, ContainerID: r.ContainerID, IfName: r.IfName}
 }
 
+func firewall(r *request) netutil.FirewallConfig {
+	return netutil.FirewallConfig{Backend: r.Conf.IPMasqBackend, Log: r.Log}
+}
+
+// left is what DEL and GC look for.
+func left(r *request) netutil.DetachConfig {
+	return netutil.DetachConfig{Firewall: firewall(r), SpoofFilter: true, Netns: r.Netns, Bridge: r.Conf.bridge()}
+}
+
 // An attachment is a container on the bridge, as ADD builds it.
 type attachment struct {
 	*request
-	host, sandbox *netutil.Conn
-	bridge        *netutil.Link
-	veth          *netutil.Veth
-	gatewayLink   *netutil.Link // of the VLAN; nil if the bridge itself is it
-	result        *types.Result // of the IPAM plugin; empty without one
+	*netutil.Ends
+	ipam        *ipam.Started // nil without an IPAM plugin
+	bridge      *netutil.Link
+	veth        *netutil.Veth
+	gatewayLink *netutil.Link // of the VLAN; nil if the bridge itself is it
+	result      *types.Result // of the IPAM plugin; empty without one
 }
 
 func add(ctx context.Context, r *request) (*types.Result, error) {
@@ -52,24 +63,20 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 		// Before any work: these versions cannot say that there is no address.
 		return nil, types.NewError(types.ErrInvalidNetworkConfig, "ipam: required in CNI version "+r.CNIVersion.String()+" and missing", nil)
 	}
-	n, err := ns.Open(r.Netns)
+	ends, err := netutil.OpenEnds(r.Netns)
 	if err != nil {
 		return nil, err
 	}
-	defer n.Close()
-	host, err := netutil.Open(nil)
-	if err != nil {
+	defer ends.Close()
+	a := &attachment{request: r, Ends: ends, result: &types.Result{}}
+	if err := a.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer host.Close()
-	sandbox, err := netutil.Open(n)
-	if err != nil {
-		return nil, err
+	if a.ipam != nil {
+		defer a.ipam.Abandon()
 	}
-	defer sandbox.Close()
-	a := &attachment{request: r, host: host, sandbox: sandbox, result: &types.Result{}}
 	for _, step := range []func(context.Context) error{
-		func(ctx context.Context) error { return a.plug(ctx, n) },
+		a.plug,
 		a.tag,
 		a.address,
 		a.gateway,
@@ -84,14 +91,31 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 	return a.report(), nil
 }
 
+// begin starts the IPAM plugin, which comes up while the veth is made, unless the
+// container is attached already: then nothing is to be asked or taken back.
+func (a *attachment) begin(ctx context.Context) error {
+	if a.Conf.IPAM.Type == "" {
+		return nil
+	}
+	switch l, err := a.Host.Link(ctx, owner(a.request).HostName()); {
+	case errors.Is(err, fs.ErrNotExist):
+		a.ipam = ipam.Start(ctx, a.Call, a.Conf.IPAM.Type)
+		return nil
+	case err != nil:
+		return err
+	default:
+		return fmt.Errorf("interface %s: the container is attached already, by %s", a.IfName, l.Name)
+	}
+}
+
 // plug makes the bridge, if it is the first container, and the veth.
-func (a *attachment) plug(ctx context.Context, n *ns.NS) (err error) {
+func (a *attachment) plug(ctx context.Context) (err error) {
 	c := a.Conf
 	address, err := mac(a.request)
 	if err != nil {
 		return err
 	}
-	a.bridge, _, err = a.host.EnsureBridge(ctx, c.bridge(), netutil.BridgeConfig{
+	a.bridge, _, err = a.Host.EnsureBridge(ctx, c.bridge(), netutil.BridgeConfig{
 		MTU:           max(c.MTU, 0),
 		Promisc:       c.PromiscMode,
 		VLANFiltering: c.VLANs.wanted(),
@@ -100,13 +124,13 @@ func (a *attachment) plug(ctx context.Context, n *ns.NS) (err error) {
 		return err
 	}
 	o := owner(a.request)
-	veth, created, err := a.host.EnsureVeth(ctx, netutil.VethConfig{
+	veth, created, err := a.Host.EnsureVeth(ctx, netutil.VethConfig{
 		Name:   o.HostName(),
 		Alias:  o.Alias(),
 		MTU:    max(c.MTU, 0),
 		Master: a.bridge.Index,
 		Port:   &netutil.PortConfig{Hairpin: c.HairpinMode, Isolated: c.PortIsolation},
-		Peer:   netutil.VethPeer{NS: n, Name: a.IfName, MAC: address},
+		Peer:   netutil.VethPeer{NS: a.NS, Name: a.IfName, MAC: address},
 	})
 	if err != nil {
 		return err
@@ -114,17 +138,17 @@ func (a *attachment) plug(ctx context.Context, n *ns.NS) (err error) {
 	if !created {
 		return fmt.Errorf("interface %s: the container is attached already", a.IfName)
 	}
-	a.Undo(func(ctx context.Context) error { return unplug(ctx, a.request) })
+	a.Undo(func(ctx context.Context) error { return netutil.Detach(ctx, o, left(a.request)) })
 	a.veth = veth
 	return nil
 }
 
 // address asks the IPAM plugin for addresses and routes.
 func (a *attachment) address(ctx context.Context) (err error) {
-	if a.Conf.IPAM.Type == "" {
+	if a.ipam == nil {
 		return nil
 	}
-	a.result, err = ipam.Add(ctx, a.Call, a.Conf.IPAM.Type)
+	a.result, err = a.ipam.Finish()
 	if err != nil {
 		return err
 	}
@@ -175,16 +199,16 @@ func (a *attachment) gateway(ctx context.Context) error {
 	link := a.bridge
 	if a.Conf.Access != 0 {
 		var err error
-		if link, _, err = a.host.EnsureVLANGateway(ctx, a.bridge, a.Conf.Access, max(a.Conf.MTU, 0)); err != nil {
+		if link, _, err = a.Host.EnsureVLANGateway(ctx, a.bridge, a.Conf.Access, max(a.Conf.MTU, 0)); err != nil {
 			return err
 		}
 		a.gatewayLink = link
 	}
 	gateways, is4, is6 := gatewaysOf(a.result.IPs)
-	if _, err := a.host.EnsureGateways(ctx, link, gateways, a.Conf.ForceAddress); err != nil {
+	if _, err := a.Host.EnsureGateways(ctx, link, gateways, a.Conf.ForceAddress); err != nil {
 		return err
 	}
-	return a.host.SetForwarding(is4, is6)
+	return a.Host.SetForwarding(is4, is6)
 }
 
 // gatewaysOf returns the addresses that a bridge has as the gateway of others, and
@@ -205,13 +229,7 @@ func (a *attachment) filter(ctx context.Context) error {
 	if !a.Conf.MACSpoofCheck {
 		return nil
 	}
-	f, err := openFilter(ctx, a.request)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	a.Undo(func(ctx context.Context) error { return removeFilter(ctx, a.request) })
-	return f.Ensure(ctx, owner(a.request), a.veth.Host.Index, a.veth.Peer.MAC)
+	return netutil.EnsureSpoofFilter(ctx, owner(a.request), a.veth.Host.Index, a.veth.Peer.MAC, firewall(a.request))
 }
 
 // masquerade gives packets that leave the network the address of the host.
@@ -219,42 +237,32 @@ func (a *attachment) masquerade(ctx context.Context) error {
 	if !a.Conf.IPMasq || len(a.result.IPs) == 0 {
 		return nil
 	}
-	m, err := openMasquerade(ctx, a.request)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	a.Undo(func(ctx context.Context) error { return removeMasquerade(ctx, a.request) })
-	return m.Ensure(ctx, owner(a.request), addresses(a.result.IPs))
-}
-
-func addresses(ips []types.IP) []netip.Prefix {
-	all := make([]netip.Prefix, len(ips))
-	for i, ip := range ips {
-		all[i] = ip.Address
-	}
-	return all
+	return netutil.EnsureMasquerade(ctx, owner(a.request), a.result.IPs, firewall(a.request))
 }
 
 // configure sets up the container's end, and the host's end last, since packets
-// flow from then on.
+// flow from then on. Who remembers the last container that had the address is told.
 func (a *attachment) configure(ctx context.Context) error {
 	if a.Conf.EnableDAD {
 		// Nobody can be asked over a cable that ends in the air.
-		if err := a.host.SetUp(ctx, a.veth.Host.Index); err != nil {
+		if err := a.Host.SetUp(ctx, a.veth.Host.Index); err != nil {
 			return err
 		}
 	}
-	if !a.Conf.DisableContainerInterface {
-		err := a.sandbox.Apply(ctx, a.veth.Peer, a.result.IPs, a.result.Routes, netutil.ApplyConfig{
-			DetectDuplicates: a.Conf.EnableDAD,
-			Sysctls:          []netutil.Sysctl{{Name: "ipv4/conf/" + a.IfName + "/arp_notify", Value: "1"}},
-		})
-		if err != nil {
-			return err
-		}
+	if a.Conf.DisableContainerInterface {
+		return a.Host.SetUp(ctx, a.veth.Host.Index)
 	}
-	return a.host.SetUp(ctx, a.veth.Host.Index)
+	err := a.Sandbox.Apply(ctx, a.veth.Peer, a.result.IPs, a.result.Routes, netutil.ApplyConfig{
+		DetectDuplicates: a.Conf.EnableDAD,
+		ARPNotify:        true,
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.Host.SetUp(ctx, a.veth.Host.Index); err != nil {
+		return err
+	}
+	return a.Sandbox.Readvertise(ctx, a.veth.Peer)
 }
 
 // report returns the result: what was before, and what this plugin added.

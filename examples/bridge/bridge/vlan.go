@@ -89,7 +89,7 @@ func (a *attachment) tag(ctx context.Context) error {
 	if !a.Conf.VLANs.wanted() {
 		return nil
 	}
-	return a.host.SetPortVLANs(ctx, a.veth.Host.Index, a.Conf.VLANs.port())
+	return a.Host.SetPortVLANs(ctx, a.veth.Host.Index, a.Conf.VLANs.port())
 }
 
 // checkVLANs compares the VLANs of the port.

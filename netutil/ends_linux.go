@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netutil
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+
+	"github.com/cnikit/cnikit/internal/rtnl"
+	"github.com/cnikit/cnikit/ns"
+	"github.com/cnikit/cnikit/types"
+)
+
+// Ends are conversations about both ends of an attachment: the host, which is the
+// namespace of the caller, and the container's sandbox.
+type Ends struct {
+	Host, Sandbox *Conn
+	NS            *ns.NS // of the sandbox
+}
+
+// OpenEnds begins both conversations; netns is the path of the sandbox, the value of
+// CNI_NETNS. The error is [fs.ErrNotExist] if nothing is there, and
+// [ns.ErrNotNamespace] if it is something else. The caller closes them.
+func OpenEnds(netns string) (*Ends, error) {
+	n, err := ns.Open(netns)
+	if err != nil {
+		return nil, err
+	}
+	host, err := Open(nil)
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	sandbox, err := Open(n)
+	if err != nil {
+		return nil, errors.Join(err, host.Close(), n.Close())
+	}
+	return &Ends{Host: host, Sandbox: sandbox, NS: n}, nil
+}
+
+// Close ends both conversations and closes the namespace.
+func (e *Ends) Close() error {
+	return errors.Join(e.Sandbox.Close(), e.Host.Close(), e.NS.Close())
+}
+
+// Veth returns both ends of the veth that the sandbox has by some name. The error is
+// [fs.ErrNotExist] if it has no such link, if that is no veth, or if the other end is
+// not on the host.
+func (e *Ends) Veth(ctx context.Context, name string) (*Veth, error) {
+	link, err := e.Sandbox.Link(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if link.Kind != "veth" {
+		return nil, fmt.Errorf("link %s: is a %s, not a veth: %w", name, kindName(link.Kind), fs.ErrNotExist)
+	}
+	port, err := e.Sandbox.Peer(ctx, link, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	return &Veth{Host: port, Peer: link}, nil
+}
+
+// Compare compares what the sandbox has with what a result says of its interface: it
+// must be there, with the hardware address of the result, and unless down is set be up
+// with the addresses and routes, see [Conn.Compare]. It returns the veth and the
+// addresses, for the caller to compare the host's side.
+//
+// The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
+// the sandbox has no such veth or the result no such interface.
+//
+// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-008 to CHK-012.
+func (e *Ends) Compare(ctx context.Context, result *types.Result, ifName, netns string, down bool) (*Veth, []types.IP, error) {
+	position, ok := result.ContainerInterface(ifName, netns)
+	if !ok {
+		return nil, nil, fmt.Errorf("result: no interface %s in a sandbox: %w", ifName, fs.ErrNotExist)
+	}
+	ips := result.ContainerIPs(ifName, netns)
+	if !down {
+		if err := e.Sandbox.Compare(ctx, ifName, ips, result.Routes); err != nil {
+			return nil, nil, err
+		}
+	}
+	v, err := e.Veth(ctx, ifName)
+	if err != nil {
+		return nil, nil, err
+	}
+	var m mismatch
+	if want := result.Interfaces[position].MAC; want != "" {
+		m.add(want != v.Peer.MAC.String(), "hardware address", v.Peer.MAC.String(), want)
+	}
+	return v, ips, m.err("link " + ifName)
+}
+
+// CompareAddrs compares the addresses of a link with those that it should have among
+// others. The error is a [MismatchError] that tells which are missing.
+func (c *Conn) CompareAddrs(ctx context.Context, link *Link, want ...netip.Prefix) error {
+	have, err := c.ListAddrs(ctx, link.Index)
+	if err != nil {
+		return err
+	}
+	ips := make([]types.IP, len(want))
+	for i, p := range want {
+		ips[i].Address = p
+	}
+	var m mismatch
+	compareAddrs(&m, have, ips)
+	return m.err("link " + link.Name)
+}
+
+// CompareRoutes compares the routes of a namespace with those that it should have
+// among others. The error is a [MismatchError] that tells which are missing or
+// different. All of them are routes by way of link, whatever their Index says.
+func (c *Conn) CompareRoutes(ctx context.Context, link *Link, want ...Route) error {
+	have, err := c.rt.Routes(ctx, rtnl.RouteFilter{Index: link.Index})
+	if err != nil {
+		return wrap(err, "list routes of %s", link.Name)
+	}
+	var m mismatch
+	for _, r := range want {
+		r.Index = link.Index
+		compareRoute(&m, have, r, link.Name)
+	}
+	return m.err("link " + link.Name)
+}
+
+// Owners returns the owners that the attachments of a network are, which GC keeps. It is
+// nil only if the attachments are.
+func Owners(network string, attachments []types.Attachment) []Owner {
+	if attachments == nil {
+		return nil
+	}
+	owners := make([]Owner, 0, len(attachments))
+	for _, a := range attachments {
+		owners = append(owners, Owner{Network: network, ContainerID: a.ContainerID, IfName: a.IfName})
+	}
+	return slices.Clip(owners)
+}

@@ -8,80 +8,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"net/netip"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
 	"github.com/cnikit/cnikit/types"
 )
 
-// check compares both ends of the cable with the result of ADD. What other plugins
-// added to either is not its business.
+// check compares both ends of the cable with the result of ADD, while the IPAM plugin
+// compares its part. What other plugins added to either is not its business.
 func check(ctx context.Context, r *request) error {
-	if err := ipam.Check(ctx, r.Call, r.Conf.IPAM.Type); err != nil {
-		return err
-	}
-	position, ok := r.PrevResult.ContainerInterface(r.IfName, r.Netns)
-	if !ok {
-		return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("prevResult: has no interface %s in a sandbox", r.IfName), nil)
-	}
-	e, err := open(r)
+	delegate := ipam.Start(ctx, r.Call, r.Conf.IPAM.Type)
+	delegate.Release()
+	err := checkCable(ctx, r)
+	_, ipamErr := delegate.Finish()
+	return errors.Join(ipamErr, err)
+}
+
+func checkCable(ctx context.Context, r *request) error {
+	e, err := netutil.OpenEnds(r.Netns)
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	ips := r.PrevResult.ContainerIPs(r.IfName, r.Netns)
-	if err := e.sandbox.Compare(ctx, r.IfName, ips, r.PrevResult.Routes); err != nil {
-		return err
-	}
-	link, err := e.sandbox.Link(ctx, r.IfName)
+	defer e.Close()
+	veth, ips, err := e.Compare(ctx, r.PrevResult, r.IfName, r.Netns, false)
 	if err != nil {
 		return err
 	}
-	if want := r.PrevResult.Interfaces[position].MAC; want != "" && want != link.MAC.String() {
-		return fmt.Errorf("interface %s: hardware address %s, want %s", r.IfName, link.MAC, want)
-	}
-	port, err := e.hostEnd(ctx, r.IfName)
-	if err != nil {
+	if err := checkHost(ctx, e.Host, veth.Host, ips); err != nil {
 		return err
 	}
-	if err := e.checkHost(ctx, port, ips); err != nil {
-		return err
-	}
-	if !r.Conf.IPMasq || port.Alias == "" {
+	if !r.Conf.IPMasq || veth.Host.Alias == "" {
 		return nil // without our mark, another plugin made it, with rules of its own
 	}
-	m, err := netutil.OpenMasquerade(ctx, firewall(r))
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.Check(ctx, owner(r), addresses(ips)), m.Close())
+	return netutil.CheckMasquerade(ctx, owner(r), ips, firewall(r))
 }
 
 // checkHost compares the host's end: up, with the gateway addresses, and with the
 // routes to the container.
-func (e *ends) checkHost(ctx context.Context, port *netutil.Link, ips []types.IP) error {
+func checkHost(ctx context.Context, host *netutil.Conn, port *netutil.Link, ips []types.IP) error {
 	if !port.Up {
 		return fmt.Errorf("link %s: is down", port.Name)
 	}
-	addrs, err := e.host.ListAddrs(ctx, port.Index)
-	if err != nil {
-		return err
-	}
-	routes, err := e.host.ListRoutes(ctx, netutil.RouteFilter{Index: port.Index, Table: netutil.MainTable})
-	if err != nil {
-		return err
-	}
+	var gateways []netip.Prefix
+	var routes []netutil.Route
 	for _, ip := range ips {
-		if !ip.Gateway.IsValid() {
-			continue // another plugin's address
-		}
-		if !slices.ContainsFunc(addrs, func(a netutil.Addr) bool { return a.Prefix == single(ip.Gateway) }) {
-			return fmt.Errorf("link %s: address %s is missing", port.Name, single(ip.Gateway))
-		}
-		if !slices.ContainsFunc(routes, func(have netutil.Route) bool { return have.Dst == single(ip.Address.Addr()) }) {
-			return fmt.Errorf("link %s: route to %s is missing", port.Name, single(ip.Address.Addr()))
+		if ip.Gateway.IsValid() { // else another plugin's address
+			gateways = append(gateways, single(ip.Gateway))
+			routes = append(routes, hostRoute(port.Index, ip))
 		}
 	}
-	return nil
+	return errors.Join(host.CompareAddrs(ctx, port, gateways...), host.CompareRoutes(ctx, port, routes...))
 }

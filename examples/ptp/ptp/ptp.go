@@ -10,11 +10,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"sync"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
-	"github.com/cnikit/cnikit/ns"
 	"github.com/cnikit/cnikit/skel"
 	"github.com/cnikit/cnikit/types"
 )
@@ -71,53 +69,32 @@ func firewall(r *request) netutil.FirewallConfig {
 	return netutil.FirewallConfig{Backend: r.Conf.IPMasqBackend, Log: r.Log}
 }
 
-// ends are both sides of a cable.
-type ends struct {
-	sandboxNS     *ns.NS
-	host, sandbox *netutil.Conn
-}
-
-func open(r *request) (e *ends, err error) {
-	e = &ends{}
-	defer func() {
-		if err != nil {
-			e.close()
-		}
-	}()
-	if e.sandboxNS, err = ns.Open(r.Netns); err != nil {
-		return e, err
-	}
-	if e.host, err = netutil.Open(nil); err != nil {
-		return e, err
-	}
-	e.sandbox, err = netutil.Open(e.sandboxNS)
-	return e, err
-}
-
-func (e *ends) close() {
-	if e.sandbox != nil {
-		e.sandbox.Close()
-	}
-	if e.host != nil {
-		e.host.Close()
-	}
-	if e.sandboxNS != nil {
-		e.sandboxNS.Close()
-	}
+// left is what DEL and GC look for.
+func left(r *request) netutil.DetachConfig {
+	return netutil.DetachConfig{Firewall: firewall(r), Netns: r.Netns}
 }
 
 func add(ctx context.Context, r *request) (*types.Result, error) {
-	e, err := open(r)
+	e, err := netutil.OpenEnds(r.Netns)
 	if err != nil {
 		return nil, err
 	}
-	defer e.close()
+	defer e.Close()
 	o := owner(r)
-	veth, created, err := e.host.EnsureVeth(ctx, netutil.VethConfig{
+	switch l, err := e.Host.Link(ctx, o.HostName()); {
+	case err == nil:
+		return nil, fmt.Errorf("interface %s: the container is attached already, by %s", r.IfName, l.Name)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	// The IPAM plugin comes up while the veth is made.
+	delegate := ipam.Start(ctx, r.Call, r.Conf.IPAM.Type)
+	defer delegate.Abandon()
+	veth, created, err := e.Host.EnsureVeth(ctx, netutil.VethConfig{
 		Name:  o.HostName(),
 		Alias: o.Alias(),
 		MTU:   max(r.Conf.MTU, 0),
-		Peer:  netutil.VethPeer{NS: e.sandboxNS, Name: r.IfName},
+		Peer:  netutil.VethPeer{NS: e.NS, Name: r.IfName},
 	})
 	if err != nil {
 		return nil, err
@@ -125,10 +102,9 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 	if !created {
 		return nil, fmt.Errorf("interface %s: the container is attached already", r.IfName)
 	}
-	// The undoing may come when this function has returned.
-	r.Undo(func(ctx context.Context) error { return unplug(ctx, r) })
+	r.Undo(func(ctx context.Context) error { return netutil.Detach(ctx, o, left(r)) })
 
-	result, err := ipam.Add(ctx, r.Call, r.Conf.IPAM.Type)
+	result, err := delegate.Finish()
 	if err != nil {
 		return nil, err
 	}
@@ -139,32 +115,14 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 		}
 	}
 	if r.Conf.IPMasq {
-		if err := masquerade(ctx, r, result.IPs); err != nil {
+		if err := netutil.EnsureMasquerade(ctx, o, result.IPs, firewall(r)); err != nil {
 			return nil, err
 		}
 	}
-	if err := e.configure(ctx, veth, result); err != nil {
+	if err := configure(ctx, e, veth, result); err != nil {
 		return nil, err
 	}
 	return report(r, veth, result), nil
-}
-
-func masquerade(ctx context.Context, r *request, ips []types.IP) error {
-	m, err := netutil.OpenMasquerade(ctx, firewall(r))
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	r.Undo(func(ctx context.Context) error { return removeMasquerade(ctx, r) })
-	return m.Ensure(ctx, owner(r), addresses(ips))
-}
-
-func addresses(ips []types.IP) []netip.Prefix {
-	all := make([]netip.Prefix, len(ips))
-	for i, ip := range ips {
-		all[i] = ip.Address
-	}
-	return all
 }
 
 // single is the prefix of one address.
@@ -172,25 +130,25 @@ func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) 
 
 // configure gives both ends their addresses and routes. The host's end is set up
 // last: from then on packets flow.
-func (e *ends) configure(ctx context.Context, veth *netutil.Veth, result *types.Result) error {
-	if err := e.configureSandbox(ctx, veth.Peer, result); err != nil {
+func configure(ctx context.Context, e *netutil.Ends, veth *netutil.Veth, result *types.Result) error {
+	if err := configureSandbox(ctx, e.Sandbox, veth.Peer, result); err != nil {
 		return err
 	}
 	is4, is6 := false, false
 	for _, ip := range result.IPs {
 		is4, is6 = is4 || ip.Gateway.Is4(), is6 || ip.Gateway.Is6()
-		if _, err := e.host.EnsureAddr(ctx, veth.Host.Index, single(ip.Gateway), netutil.AddrConfig{}); err != nil {
+		if _, err := e.Host.EnsureAddr(ctx, veth.Host.Index, single(ip.Gateway), netutil.AddrConfig{}); err != nil {
 			return err
 		}
 	}
-	if err := e.host.SetForwarding(is4, is6); err != nil {
+	if err := e.Host.SetForwarding(is4, is6); err != nil {
 		return err
 	}
-	if err := e.host.SetUp(ctx, veth.Host.Index); err != nil {
+	if err := e.Host.SetUp(ctx, veth.Host.Index); err != nil {
 		return err
 	}
 	for _, ip := range result.IPs {
-		if err := e.host.SetRoute(ctx, hostRoute(veth.Host.Index, ip)); err != nil {
+		if err := e.Host.SetRoute(ctx, hostRoute(veth.Host.Index, ip)); err != nil {
 			return err
 		}
 	}
@@ -217,19 +175,19 @@ const (
 
 // configureSandbox gives the container its addresses, the way to the gateway, and
 // through that the way to its own subnet and everything else.
-func (e *ends) configureSandbox(ctx context.Context, link *netutil.Link, result *types.Result) error {
+func configureSandbox(ctx context.Context, sandbox *netutil.Conn, link *netutil.Link, result *types.Result) error {
 	cfg := netutil.ApplyConfig{NoPrefixRoute: true}
-	if err := e.sandbox.Apply(ctx, link, result.IPs, nil, cfg); err != nil {
+	if err := sandbox.Apply(ctx, link, result.IPs, nil, cfg); err != nil {
 		return err
 	}
 	for _, ip := range result.IPs {
 		for _, route := range gatewayRoutes(link.Index, ip) {
-			if _, err := e.sandbox.EnsureRoute(ctx, route); err != nil {
+			if _, err := sandbox.EnsureRoute(ctx, route); err != nil {
 				return err
 			}
 		}
 	}
-	return e.sandbox.Apply(ctx, link, result.IPs, result.Routes, cfg)
+	return sandbox.Apply(ctx, link, result.IPs, result.Routes, cfg)
 }
 
 // gatewayRoutes are the routes of a container to the gateway of an address, and to
@@ -260,112 +218,26 @@ func report(r *request, veth *netutil.Veth, result *types.Result) *types.Result 
 	return all
 }
 
-// del removes the link and the rules at once, since the kernel makes each of them
-// wait, and gives the address back last: until then nobody else may get it.
+// del removes the link and the rules, and gives the address back last: until then
+// nobody else may get it.
 func del(ctx context.Context, r *request) error {
-	var unplugged, removed error
-	var both sync.WaitGroup
-	both.Go(func() { unplugged = unplug(ctx, r) })
-	both.Go(func() { removed = removeMasquerade(ctx, r) })
-	both.Wait()
-	err := errors.Join(unplugged, removed)
 	if r.Conf.IPAM.Type == "" {
-		return err
+		return netutil.Detach(ctx, owner(r), left(r))
 	}
-	return errors.Join(err, ipam.Del(ctx, r.Call, r.Conf.IPAM.Type))
-}
-
-// unplug removes the veth, found by the mark on its host end. One without any mark,
-// whose other end is on this host, was made by the ptp plugin that cnikit takes
-// the place of.
-func unplug(ctx context.Context, r *request) error {
-	host, err := netutil.Open(nil)
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	if err := host.DelOwned(ctx, owner(r)); err != nil || r.Netns == "" {
-		return err
-	}
-	return unplugUnmarked(ctx, r, host)
-}
-
-func unplugUnmarked(ctx context.Context, r *request, host *netutil.Conn) error {
-	e, err := open(r)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ns.ErrNotNamespace) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	port, err := e.hostEnd(ctx, r.IfName)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && port.Alias != "" {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return host.DelLink(ctx, port.Name, "veth")
-}
-
-// hostEnd returns the host's end of the veth that a container has by some name. The
-// error is fs.ErrNotExist if the container has no such veth, or its other end is
-// elsewhere.
-func (e *ends) hostEnd(ctx context.Context, name string) (*netutil.Link, error) {
-	link, err := e.sandbox.Link(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	if link.Kind != "veth" {
-		return nil, fmt.Errorf("link %s: is a %q, not a veth: %w", name, link.Kind, fs.ErrNotExist)
-	}
-	return e.sandbox.Peer(ctx, link, e.host)
-}
-
-func removeMasquerade(ctx context.Context, r *request) error {
-	m, err := netutil.OpenMasquerade(ctx, firewall(r))
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil // nor can there be anything to remove
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.Del(ctx, owner(r)), m.Close())
+	delegate := ipam.Start(ctx, r.Call, r.Conf.IPAM.Type)
+	err := netutil.Detach(ctx, owner(r), left(r))
+	_, ipamErr := delegate.Finish()
+	return errors.Join(err, ipamErr)
 }
 
 // gc removes what bears the mark of an attachment of this network that is not
 // valid any more.
 func gc(ctx context.Context, r *request) error {
-	keep := make([]netutil.Owner, 0, len(r.ValidAttachments))
-	for _, a := range r.ValidAttachments {
-		keep = append(keep, netutil.Owner{Network: r.Net.Name, ContainerID: a.ContainerID, IfName: a.IfName})
-	}
-	err := errors.Join(collectLinks(ctx, r, keep), collectRules(ctx, r, keep))
+	err := netutil.Collect(ctx, r.Net.Name, netutil.Owners(r.Net.Name, r.ValidAttachments), left(r))
 	if r.Conf.IPAM.Type == "" {
 		return err
 	}
 	return errors.Join(err, ipam.GC(ctx, r.Call, r.Conf.IPAM.Type))
-}
-
-func collectLinks(ctx context.Context, r *request, keep []netutil.Owner) error {
-	host, err := netutil.Open(nil)
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	return host.CollectOwned(ctx, r.Net.Name, keep)
-}
-
-func collectRules(ctx context.Context, r *request, keep []netutil.Owner) error {
-	m, err := netutil.OpenMasquerade(ctx, firewall(r))
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.Collect(ctx, r.Net.Name, keep), m.Close())
 }
 
 func status(ctx context.Context, r *request) error {

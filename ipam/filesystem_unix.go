@@ -28,6 +28,9 @@ func lock(ctx context.Context, path string, limit time.Duration) (unlock func(),
 	defer cancel()
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o750)
+		if err == nil {
+			err = readable(f)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -46,6 +49,19 @@ func lock(ctx context.Context, path string, limit time.Duration) (unlock func(),
 			return nil, err
 		}
 	}
+}
+
+// readable makes sure that a lock which was just made can be opened again, whatever
+// the umask is: LIFE-024. If it fails, the file is closed.
+func readable(f *os.File) error {
+	info, err := f.Stat()
+	if err == nil && info.Mode().Perm()&0o400 == 0 {
+		err = f.Chmod(0o750)
+	}
+	if err != nil {
+		_ = f.Close()
+	}
+	return err
 }
 
 // flock waits for the lock until ctx ends. If it fails, the file is closed, at the

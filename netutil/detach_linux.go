@@ -37,14 +37,11 @@ type DetachConfig struct {
 //
 // Spec: CNI 1.1.0, section 2, "DEL"; checklist DEL-001 to DEL-009.
 func Detach(ctx context.Context, o Owner, cfg DetachConfig) error {
-	steps := []func() error{
-		func() error { return unplug(ctx, o, cfg) },
-		func() error { return DelMasquerade(ctx, o, cfg.Firewall) },
-	}
-	if cfg.SpoofFilter {
-		steps = append(steps, func() error { return DelSpoofFilter(ctx, o, cfg.Firewall) })
-	}
-	return together(steps)
+	return sweep(ctx, cfg, sweeper{
+		links:      func(host *Conn) error { return unplug(ctx, host, o, cfg) },
+		masquerade: func(m *Masquerade) error { return m.Del(ctx, o) },
+		filter:     func(f *SpoofFilter) error { return f.Del(ctx, o) },
+	})
 }
 
 // Collect removes what [Detach] would for each owner in a network who is not in keep,
@@ -55,51 +52,73 @@ func Collect(ctx context.Context, network string, keep []Owner, cfg DetachConfig
 	if keep == nil {
 		return errNoKeep
 	}
-	steps := []func() error{
-		func() error { return collectLinks(ctx, network, keep) },
-		func() error {
-			return withMasquerade(ctx, cfg.Firewall, func(m *Masquerade) error { return m.Collect(ctx, network, keep) })
-		},
+	return sweep(ctx, cfg, sweeper{
+		links:      func(host *Conn) error { return host.CollectOwned(ctx, network, keep) },
+		masquerade: func(m *Masquerade) error { return m.Collect(ctx, network, keep) },
+		filter:     func(f *SpoofFilter) error { return f.Collect(ctx, network, keep) },
+	})
+}
+
+// sweeper is what there is to remove.
+type sweeper struct {
+	links      func(*Conn) error
+	masquerade func(*Masquerade) error
+	filter     func(*SpoofFilter) error
+}
+
+// sweep runs a sweeper: all at once, but what it needs is opened by the caller's
+// thread, whose namespace is meant.
+func sweep(ctx context.Context, cfg DetachConfig, s sweeper) error {
+	var errs errorList
+	var all sync.WaitGroup
+	if host, err := Open(nil); err != nil {
+		errs.add(err)
+	} else {
+		all.Go(func() { errs.add(s.links(host), host.Close()) })
+	}
+	if m, err := openIfThere(OpenMasquerade(ctx, cfg.Firewall)); err != nil {
+		errs.add(err)
+	} else if m != nil {
+		all.Go(func() { errs.add(s.masquerade(m), m.Close()) })
 	}
 	if cfg.SpoofFilter {
-		steps = append(steps, func() error {
-			return withSpoofFilter(ctx, cfg.Firewall, func(f *SpoofFilter) error { return f.Collect(ctx, network, keep) })
-		})
-	}
-	return together(steps)
-}
-
-// together calls functions concurrently and joins their errors.
-func together(functions []func() error) error {
-	errs := make([]error, len(functions))
-	var all sync.WaitGroup
-	for i, f := range functions {
-		all.Go(func() { errs[i] = f() })
+		if f, err := openIfThere(OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Firewall.Log})); err != nil {
+			errs.add(err)
+		} else if f != nil {
+			all.Go(func() { errs.add(s.filter(f), f.Close()) })
+		}
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	return errors.Join(errs.all...)
 }
 
-func collectLinks(ctx context.Context, network string, keep []Owner) (err error) {
-	host, err := Open(nil)
-	if err != nil {
-		return err
+// openIfThere is nil and no error on a host without a firewall, which has nothing to
+// remove.
+func openIfThere[T any](opened *T, err error) (*T, error) {
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil
 	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	return host.CollectOwned(ctx, network, keep)
+	return opened, err
+}
+
+// errorList collects the errors of several goroutines.
+type errorList struct {
+	mu  sync.Mutex
+	all []error
+}
+
+func (l *errorList) add(errs ...error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, errs...)
 }
 
 // unplug removes the veth.
-func unplug(ctx context.Context, o Owner, cfg DetachConfig) (err error) {
-	host, err := Open(nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
+func unplug(ctx context.Context, host *Conn, o Owner, cfg DetachConfig) error {
 	if deleted, err := host.delOwned(ctx, o); deleted || err != nil || cfg.Netns == "" {
 		return err
 	}
-	port, err := unmarked(ctx, o.IfName, cfg)
+	port, err := unmarked(ctx, host, o.IfName, cfg)
 	if port == nil || err != nil {
 		return err
 	}
@@ -107,22 +126,27 @@ func unplug(ctx context.Context, o Owner, cfg DetachConfig) (err error) {
 }
 
 // unmarked returns the host's end of a veth that bears nobody's mark, or nil.
-func unmarked(ctx context.Context, ifName string, cfg DetachConfig) (_ *Link, err error) {
-	e, err := OpenEnds(cfg.Netns)
+func unmarked(ctx context.Context, host *Conn, ifName string, cfg DetachConfig) (_ *Link, err error) {
+	n, err := ns.Open(cfg.Netns)
 	if isGone(err) || errors.Is(err, ns.ErrNotNamespace) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	v, err := e.Veth(ctx, ifName)
+	defer func() { err = errors.Join(err, n.Close()) }()
+	sandbox, err := Open(n)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, sandbox.Close()) }()
+	v, err := (&Ends{Host: host, Sandbox: sandbox, NS: n}).Veth(ctx, ifName)
 	if err != nil || v.Host.Alias != "" {
 		return nil, ignoreGone(err)
 	}
 	master := 0
 	if cfg.Bridge != "" {
-		br, err := e.Host.Link(ctx, cfg.Bridge)
+		br, err := host.Link(ctx, cfg.Bridge)
 		if err != nil {
 			return nil, ignoreGone(err)
 		}
@@ -157,19 +181,11 @@ func CheckMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallC
 // DelMasquerade is [OpenMasquerade] and [Masquerade.Del], and agrees when the host has no
 // firewall.
 func DelMasquerade(ctx context.Context, o Owner, cfg FirewallConfig) error {
-	return withMasquerade(ctx, cfg, func(m *Masquerade) error { return m.Del(ctx, o) })
-}
-
-// withMasquerade does nothing on a host without a firewall, which has nothing to remove.
-func withMasquerade(ctx context.Context, cfg FirewallConfig, f func(*Masquerade) error) error {
-	m, err := OpenMasquerade(ctx, cfg)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	if err != nil {
+	m, err := openIfThere(OpenMasquerade(ctx, cfg))
+	if m == nil || err != nil {
 		return err
 	}
-	return errors.Join(f(m), m.Close())
+	return errors.Join(m.Del(ctx, o), m.Close())
 }
 
 // EnsureSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Ensure]. The filter is always
@@ -194,18 +210,11 @@ func CheckSpoofFilter(ctx context.Context, o Owner, port int, mac net.HardwareAd
 // DelSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Del], and agrees when the host has
 // no nf_tables.
 func DelSpoofFilter(ctx context.Context, o Owner, cfg FirewallConfig) error {
-	return withSpoofFilter(ctx, cfg, func(f *SpoofFilter) error { return f.Del(ctx, o) })
-}
-
-func withSpoofFilter(ctx context.Context, cfg FirewallConfig, do func(*SpoofFilter) error) error {
-	f, err := OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log})
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	if err != nil {
+	f, err := openIfThere(OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log}))
+	if f == nil || err != nil {
 		return err
 	}
-	return errors.Join(do(f), f.Close())
+	return errors.Join(f.Del(ctx, o), f.Close())
 }
 
 func prefixes(ips []types.IP) []netip.Prefix {

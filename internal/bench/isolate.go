@@ -30,6 +30,3 @@ func isolate() bool {
 	}
 	return true
 }
-
-// start starts a plugin with the contender's namespace as its host.
-func (c *contender) start(cmd *exec.Cmd) error { return c.host.Do(cmd.Start) }

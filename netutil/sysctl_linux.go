@@ -59,6 +59,55 @@ func (c *Conn) SetSysctl(settings ...Sysctl) error {
 	})
 }
 
+// CompareSysctl compares settings with what they should be, in one visit. The error is a
+// [MismatchError] that tells all that differ. A setting that the kernel does not have, or
+// whose link is gone, does not differ.
+func (c *Conn) CompareSysctl(settings ...Sysctl) error {
+	var m mismatch
+	err := c.inside(func() error {
+		for _, s := range settings {
+			file, err := sysctlFile(s.Name)
+			if err != nil {
+				return err
+			}
+			have, err := readSysctl(file)
+			if isGone(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			m.add(have != s.Value, s.Name, have, s.Value)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return m.err("sysctl")
+}
+
+// CompareForwarding compares with what [Conn.SetForwarding] sets.
+func (c *Conn) CompareForwarding(ipv4, ipv6 bool) error {
+	var want []Sysctl
+	if ipv4 {
+		want = append(want, Sysctl{forwarding4, "1"})
+	}
+	if ipv6 {
+		want = append(want, Sysctl{forwarding6, "1"})
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	return c.CompareSysctl(want...)
+}
+
+// Where forwarding is switched on.
+const (
+	forwarding4 = "ipv4/ip_forward"
+	forwarding6 = "ipv6/conf/all/forwarding"
+)
+
 // sysctlFile is the file of a setting. There are no symbolic links below /proc/sys, so
 // a valid path cannot lead out of it.
 func sysctlFile(name string) (string, error) {
@@ -135,12 +184,12 @@ func (c *Conn) ignoreRouters(link string) error {
 func (c *Conn) SetForwarding(ipv4, ipv6 bool) error {
 	return c.inside(func() error {
 		if ipv4 {
-			if err := setForwarding("ipv4/ip_forward", nil); err != nil {
+			if err := setForwarding(forwarding4, nil); err != nil {
 				return err
 			}
 		}
 		if ipv6 {
-			return setForwarding("ipv6/conf/all/forwarding", keepRouters)
+			return setForwarding(forwarding6, keepRouters)
 		}
 		return nil
 	})

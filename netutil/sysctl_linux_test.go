@@ -104,3 +104,37 @@ func TestConn_SetForwarding(t *testing.T) {
 	after["listens"] = "1"
 	check("1", "1", after)
 }
+
+// C-57: the other half of SetSysctl and SetForwarding.
+func TestConn_CompareSysctl(t *testing.T) {
+	t.Parallel()
+	c := newSpace(t)
+	nstest.NeedSysctl(t, c.test)
+	want := []netutil.Sysctl{{Name: "ipv4/conf/lo/arp_ignore", Value: "2"}, {Name: "ipv4/conf/lo/arp_notify", Value: "1"}}
+	if err := c.SetSysctl(want...); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CompareSysctl(append(want, netutil.Sysctl{Name: "ipv4/conf/gone/arp_notify", Value: "1"})...); err != nil {
+		t.Error(err)
+	}
+	want[1].Value = "0"
+	diff := []netutil.Difference{{What: "ipv4/conf/lo/arp_notify", Have: "1", Want: "0"}}
+	if got := asMismatch(t, c.CompareSysctl(want...)); len(got) != 1 || got[0] != diff[0] {
+		t.Errorf("CompareSysctl = %v, want %v", got, diff)
+	}
+	if err := c.CompareSysctl(netutil.Sysctl{Name: "../kernel/hostname"}); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("CompareSysctl outside = %v, want %v", err, fs.ErrInvalid)
+	}
+	if err := c.CompareForwarding(false, false); err != nil {
+		t.Error(err)
+	}
+	if got := asMismatch(t, c.CompareForwarding(true, true)); len(got) != 2 {
+		t.Errorf("CompareForwarding where it is off = %v, want two differences", got)
+	}
+	if err := c.SetForwarding(true, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CompareForwarding(true, true); err != nil {
+		t.Error(err)
+	}
+}

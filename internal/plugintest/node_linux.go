@@ -197,14 +197,15 @@ func (l Link) Addresses() []string {
 func (l Link) Up() bool { return slices.Contains(l.Flags, "UP") }
 
 // Routes returns the routes of a namespace in the words of ip, one a line, less
-// those of link-local addresses.
+// those of link-local addresses, and without the state of their links, which follows in
+// the kernel's own time.
 func Routes(t testing.TB, in *nstest.NS) []string {
 	t.Helper()
 	var all []string
 	for _, family := range []string{"-4", "-6"} {
 		for line := range strings.Lines(string(in.Output(t, "ip", family, "route"))) {
 			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "fe80::") {
-				all = append(all, strings.Join(strings.Fields(line), " "))
+				all = append(all, strings.TrimSuffix(strings.Join(strings.Fields(line), " "), " linkdown"))
 			}
 		}
 	}

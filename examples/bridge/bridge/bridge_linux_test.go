@@ -318,7 +318,7 @@ func ruleset(t *testing.T, n *plugintest.Node) string {
 // C-57: CHECK sees what is broken, says it, and changes nothing.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	const keys = `,"isDefaultGateway":true,"ipMasq":true,"macspoofchk":true,"hairpinMode":true`
+	const keys = `,"isDefaultGateway":true,"ipMasq":true,"macspoofchk":true,"hairpinMode":true,"mtu":1400`
 	for _, tt := range []struct {
 		name string
 		in   string // "host" or "container"
@@ -335,6 +335,10 @@ func TestCheck(t *testing.T) {
 		{"no port of the bridge", "host", "ip link set $PORT nomaster", "br0"},
 		{"port down", "host", "ip link set $PORT down", "$PORT"},
 		{"hairpin off", "host", "ip link set $PORT type bridge_slave hairpin off", "hairpin"},
+		{"isolated", "host", "ip link set $PORT type bridge_slave isolated on", "isolated"},
+		{"another mtu", "host", "ip link set $PORT mtu 1300", "1300"},
+		{"not forwarding", "host", "echo 0 >/proc/sys/net/ipv4/ip_forward", "ip_forward"},
+		{"listening to routers", "host", "echo 2 >/proc/sys/net/ipv6/conf/$PORT/accept_ra", "accept_ra"},
 		{"bridge down", "host", "ip link set br0 down", "br0"},
 		{"bridge gone", "host", "ip link del br0", "br0"},
 		{"gateway gone", "host", "ip addr del 10.1.2.1/24 dev br0", "10.1.2.1/24"},
@@ -515,7 +519,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// ADD-012, PROTO-044, PROTO-045: what is no namespace of a container is refused,
+// ADD-012, PROTO-044, PROTO-045, C-18, C-32: what is no namespace of a container is refused,
 // before any work.
 func TestBadNamespace(t *testing.T) {
 	t.Parallel()

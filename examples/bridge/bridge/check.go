@@ -60,9 +60,14 @@ func checkHost(ctx context.Context, r *request, host *netutil.Conn, port *netuti
 		return fmt.Errorf("link %s: is no port of %s", port.Name, br.Name)
 	case !port.Up:
 		return fmt.Errorf("link %s: is down", port.Name)
+	case r.Conf.MTU > 0 && port.MTU != r.Conf.MTU:
+		return fmt.Errorf("link %s: mtu %d, want %d", port.Name, port.MTU, r.Conf.MTU)
 	case port.Port != nil && (port.Port.Hairpin != r.Conf.HairpinMode || port.Port.Isolated != r.Conf.PortIsolation):
 		return fmt.Errorf("link %s: hairpin %t and isolated %t, want %t and %t", port.Name,
 			port.Port.Hairpin, port.Port.Isolated, r.Conf.HairpinMode, r.Conf.PortIsolation)
+	}
+	if err := host.CompareSysctl(netutil.Sysctl{Name: "ipv6/conf/" + port.Name + "/accept_ra", Value: "0"}); err != nil {
+		return err
 	}
 	if err := checkVLANs(ctx, r, host, port); err != nil || !r.Conf.gateway() {
 		return err
@@ -73,8 +78,11 @@ func checkHost(ctx context.Context, r *request, host *netutil.Conn, port *netuti
 			return err
 		}
 	}
-	gateways, _, _ := gatewaysOf(ips)
-	return host.CompareAddrs(ctx, br, gateways...)
+	gateways, is4, is6 := gatewaysOf(ips)
+	if err := host.CompareAddrs(ctx, br, gateways...); err != nil {
+		return err
+	}
+	return host.CompareForwarding(is4, is6)
 }
 
 // checkRules compares the firewall. A veth without our mark was made by the plugin

@@ -35,7 +35,7 @@ func checkCable(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := checkHost(ctx, e.Host, veth.Host, ips); err != nil {
+	if err := checkHost(ctx, r, e.Host, veth.Host, ips); err != nil {
 		return err
 	}
 	if !r.Conf.IPMasq || veth.Host.Alias == "" {
@@ -46,17 +46,27 @@ func checkCable(ctx context.Context, r *request) error {
 
 // checkHost compares the host's end: up, with the gateway addresses, and with the
 // routes to the container.
-func checkHost(ctx context.Context, host *netutil.Conn, port *netutil.Link, ips []types.IP) error {
-	if !port.Up {
+func checkHost(ctx context.Context, r *request, host *netutil.Conn, port *netutil.Link, ips []types.IP) error {
+	switch {
+	case !port.Up:
 		return fmt.Errorf("link %s: is down", port.Name)
+	case r.Conf.MTU > 0 && port.MTU != r.Conf.MTU:
+		return fmt.Errorf("link %s: mtu %d, want %d", port.Name, port.MTU, r.Conf.MTU)
 	}
+	is4, is6 := false, false
 	var gateways []netip.Prefix
 	var routes []netutil.Route
 	for _, ip := range ips {
 		if ip.Gateway.IsValid() { // else another plugin's address
 			gateways = append(gateways, single(ip.Gateway))
 			routes = append(routes, hostRoute(port.Index, ip))
+			is4, is6 = is4 || ip.Gateway.Is4(), is6 || ip.Gateway.Is6()
 		}
 	}
-	return errors.Join(host.CompareAddrs(ctx, port, gateways...), host.CompareRoutes(ctx, port, routes...))
+	return errors.Join(
+		host.CompareAddrs(ctx, port, gateways...),
+		host.CompareRoutes(ctx, port, routes...),
+		host.CompareForwarding(is4, is6),
+		host.CompareSysctl(netutil.Sysctl{Name: "ipv6/conf/" + port.Name + "/accept_ra", Value: "0"}),
+	)
 }

@@ -239,6 +239,10 @@ func TestCheck(t *testing.T) {
 		{"mtu of a route", "container", "ip route change 10.99.0.0/16 via 10.1.2.1 mtu 1300", "1400"},
 		{"host end down", "host", "ip link set $PORT down", "$PORT"},
 		{"gateway gone", "host", "ip addr del 10.1.2.1/32 dev $PORT", "10.1.2.1/32"},
+		{"another mtu", "host", "ip link set $PORT mtu 1300", "1300"},
+		{"not forwarding", "host", "echo 0 >/proc/sys/net/ipv4/ip_forward", "ip_forward"},
+		{"listening to routers", "host", "echo 2 >/proc/sys/net/ipv6/conf/$PORT/accept_ra", "accept_ra"},
+		{"host route by another link", "host", "ip route del 10.1.2.2; ip route add 10.1.2.2 dev lo", "10.1.2.2/32"},
 		{"host route gone", "host", "ip route del 10.1.2.2", "10.1.2.2/32"},
 		{"rules flushed", "host", "nft flush ruleset", "masquerade"},
 		{"reservation gone", "host", "rm DATADIR/net/10.1.2.2", "10.1.2.2"},
@@ -246,7 +250,7 @@ func TestCheck(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			n := newNode(t)
-			network := n.Network(t, config("1.1.0", `,"ipMasq":true`, "10.1.2.0/24"))
+			network := n.Network(t, config("1.1.0", `,"ipMasq":true,"mtu":1400`, "10.1.2.0/24"))
 			c := n.Container(t, "c1")
 			port := n.Add(t, network, c).Interfaces[0].Name
 			fill := strings.NewReplacer("$PORT", port, "DATADIR", n.DataDir)

@@ -89,6 +89,17 @@ func (n *Node) Network(t testing.TB, text string) *types.Network {
 	return network
 }
 
+// File reads a network configuration of an example as it stands in the repository, but
+// for the directory of the reservations, which is the node's.
+func (n *Node) File(t testing.TB, path string) *types.Network {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.Network(t, strings.ReplaceAll(string(text), `"type": "host-local",`, `"type": "host-local", "dataDir": "DATADIR",`))
+}
+
 // Add attaches a container, and ends the test if that fails.
 func (n *Node) Add(t testing.TB, network *types.Network, c *Container) *types.Result {
 	t.Helper()

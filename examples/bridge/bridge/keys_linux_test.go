@@ -403,3 +403,29 @@ func TestReusedAddress(t *testing.T) {
 		}
 	}
 }
+
+// The configuration of the README, by all commands of a runtime.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.File(t, "../testdata/10-pods.conflist")
+	if err := n.Runtime.Status(ctx, network); err != nil {
+		t.Errorf("STATUS: %v", err)
+	}
+	a := attach(t, n, network, "c1")
+	if got := a.eth0.Addresses(); !slices.Equal(got, []string{"10.22.0.2/16", "fd00:22::2/64"}) || a.br.Name != "cni0" {
+		t.Errorf("addresses of eth0 = %q on bridge %s", got, a.br.Name)
+	}
+	if err := n.Runtime.Check(ctx, network, a.c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	if err := n.Runtime.GC(ctx, network, []types.Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
+		t.Errorf("GC: %v", err)
+	}
+	if err := n.Runtime.Del(ctx, network, a.c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	if left := n.Reservations(t, "pods"); len(left) != 0 {
+		t.Errorf("reservations after DEL = %q", left)
+	}
+}

@@ -87,3 +87,21 @@ func TestForeignAddress(t *testing.T) {
 		t.Errorf("ADD = exit %d, %s; want an error that names 192.0.2.7", exit, out)
 	}
 }
+
+// The configuration of the README.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	n, ctx := plugintest.NewNode(t, "loopback"), t.Context()
+	network, c := n.File(t, "../testdata/99-loopback.conflist"), n.Container(t, "c1")
+	c.Attachment.IfName = "lo"
+	n.Add(t, network, c)
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	if err := n.Runtime.Status(ctx, network); err != nil {
+		t.Errorf("STATUS: %v", err)
+	}
+	if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+}

@@ -152,3 +152,28 @@ esac
 		t.Errorf("rules after the DEL that failed:\n%s", rules)
 	}
 }
+
+// The configuration of the README, by all commands of a runtime.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network, c := n.File(t, "../testdata/10-pods.conflist"), n.Container(t, "c1")
+	if err := n.Runtime.Status(ctx, network); err != nil {
+		t.Errorf("STATUS: %v", err)
+	}
+	if got := n.Add(t, network, c).IPs[0].Address.String(); got != "10.22.0.2/16" {
+		t.Errorf("address = %s, want 10.22.0.2/16", got)
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	if err := n.Runtime.GC(ctx, network, []types.Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
+		t.Errorf("GC: %v", err)
+	}
+	if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	if left := n.Reservations(t, "pods"); len(left) != 0 {
+		t.Errorf("reservations after DEL = %q", left)
+	}
+}

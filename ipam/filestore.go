@@ -191,10 +191,26 @@ func (d directory) make() error {
 	if err := d.before("mkdir"); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(d.path, 0o755); err != nil {
+	return makeDirs(d.path)
+}
+
+// makeDirs makes a directory with its parents, of mode 0755 whatever the umask is:
+// LIFE-024. The mode of one that is there is its owner's business.
+func makeDirs(path string) error {
+	err := os.Mkdir(path, 0o755)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeDirs(filepath.Dir(path)); err != nil {
+			return err
+		}
+		err = os.Mkdir(path, 0o755)
+	}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
 		return err
 	}
-	return os.Chmod(d.path, 0o755)
+	return os.Chmod(path, 0o755)
 }
 
 func (d directory) update(ctx context.Context, limit time.Duration, f func(Tx) error) error {

@@ -293,10 +293,7 @@ func (tx *fileTx) writeIndex() error {
 	if err := tx.before("index"); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(tx.index, 0o755); err != nil {
-		return err
-	}
-	if err := os.Chmod(tx.index, 0o755); err != nil {
+	if err := makeDirs(tx.index); err != nil {
 		return err
 	}
 	want := map[string]netip.Addr{}

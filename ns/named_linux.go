@@ -73,11 +73,12 @@ func Del(path string) error {
 		case err != nil:
 			return fmt.Errorf("delete namespace: %w", err)
 		}
-		// Namespaces may be mounted one over the other. EINVAL means that someone else
-		// unmounted it first, or that path is no mount point, such as /proc/PID/ns/net.
-		if err := unmount(path); errors.Is(err, unix.EINVAL) && !mounted(path) {
-			continue
-		} else if err != nil {
+		// Namespaces may be mounted one over the other. ENOENT means that someone else
+		// removed it first; EINVAL that someone else unmounted it first, or that path is no
+		// mount point, such as /proc/PID/ns/net.
+		err = unmount(path)
+		gone := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) && !mounted(path)
+		if err != nil && !gone {
 			return fmt.Errorf("delete namespace %s: %w", path, err)
 		}
 	}

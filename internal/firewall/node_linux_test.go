@@ -235,8 +235,8 @@ func serve(t testing.TB, n *nstest.NS, network string, port int, name string) {
 				return
 			}
 			_, err = io.WriteString(c, host(c.RemoteAddr())+" "+name)
-			if err = c.Close(); err != nil {
-				return
+			if errors.Join(err, c.Close()) != nil {
+				return // the asker sees what is missing
 			}
 		}
 	}()

@@ -120,11 +120,9 @@ func (i iptPorts) conflicts(t iptTable) error {
 
 // takes reports whether r, of a chain of a network, leads f's port somewhere.
 func (r iptRule) takes(f Forward) bool {
-	host := netip.Addr{}
+	host := unspecifiedLike(f.Host.Addr())
 	if d, err := netip.ParsePrefix(r.option("-d")); err == nil {
 		host = d.Addr()
-	} else {
-		host = unspecifiedLike(f.Host.Addr())
 	}
 	ports := strings.Split(r.option("--dports"), ",")
 	return r.option("-p") == f.Protocol.String() && host == f.Host.Addr() && slices.Contains(ports, strconv.Itoa(int(f.Host.Port())))

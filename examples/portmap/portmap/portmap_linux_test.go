@@ -152,8 +152,8 @@ func (h host) serve(t *testing.T) {
 				return
 			}
 			_, err = io.WriteString(c, "hello")
-			if err = c.Close(); err != nil {
-				return
+			if errors.Join(err, c.Close()) != nil {
+				return // the asker sees what is missing
 			}
 		}
 	}()

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skeltest
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+func addChecks() []check {
+	iface := []Kind{KindInterface}
+	kernel := []Kind{KindInterface, KindChained}
+	return []check{
+		{id: "ADD-001", needs: needAdd, kinds: kernel, run: func(t *trial) {
+			t.added()
+			if t.link(t.box(), t.x.target.Profile.ifName()) == nil {
+				t.fail("after ADD the container has no link %s", t.x.target.Profile.ifName())
+			}
+		}},
+		{id: "ADD-002", needs: needPlainAdd, run: func(t *trial) {
+			s := t.run(t.call("ADD"))
+			object, err := s.object()
+			switch {
+			case s.Exit != 0:
+			case err != nil:
+				t.fail("ADD succeeds without a result: %v", err)
+			case object["code"] != nil:
+				t.fail("ADD succeeds with an error object: %s", s.summary())
+			}
+			t.run(t.call("DEL"))
+		}},
+		{id: "ADD-003", needs: needAdd, kinds: iface, run: func(t *trial) {
+			t.creates()
+			name := t.x.target.Profile.ifName()
+			_, mac, err := t.another().addVeth(t.box(), "foreign0", name, netip.Prefix{}, netip.Addr{})
+			t.must(err)
+			t.refuses(t.call("ADD"), "ADD of an interface that the container has already")
+			if l := t.link(t.box(), name); l == nil || l.mac != mac {
+				t.fail("the interface that was there already is not there any more")
+			}
+		}},
+		{id: "ADD-004", needs: needAdd, kinds: iface, run: func(t *trial) {
+			t.creates()
+			for _, name := range []string{"net1", "fifteen-bytes-0"} {
+				t.works(t.call("ADD").set("CNI_IFNAME", name), "ADD of "+name)
+				if t.link(t.box(), name) == nil {
+					t.fail("the container has no link %s, but %s", name, strings.Join(t.linkNames(t.box()), ", "))
+				}
+				t.run(t.call("DEL").set("CNI_IFNAME", name))
+			}
+		}},
+		{id: "ADD-005", needs: needAdd, kinds: kernel, run: func(t *trial) {
+			c := t.call("ADD").with("cniVersion", "99.0.0")
+			before := t.states()
+			t.run(c)
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("an ADD in version 99.0.0 changes something:\n%s", diff)
+			}
+		}},
+		{id: "ADD-007", needs: needAdd, kinds: iface, run: func(t *trial) {
+			t.creates()
+			result := t.added()
+			t.refuses(t.call("ADD"), "a second ADD of the same interface")
+			if l := t.link(t.box(), t.x.target.Profile.ifName()); l == nil || !l.up {
+				t.fail("a second ADD takes the interface of the first away")
+			}
+			if t.v >= types.V040 {
+				t.accepts(t.check(result), "CHECK of the first ADD, after a second one")
+			}
+		}},
+		{id: "ADD-009", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			t.warm()
+			t.unusable()
+			t.box()
+			before := t.states()
+			t.refuses(t.call("ADD"), "ADD with a route that cannot be added")
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("a failed ADD leaves:\n%s", diff)
+			}
+		}},
+		{id: "ADD-010", needs: needAdd, kinds: iface, run: func(t *trial) {
+			host, box := t.linkNames(t.host), t.linkNames(t.box())
+			object := t.added()
+			if t.v < types.V030 {
+				t.na("results before 0.3.0 have no interfaces")
+			}
+			for n, before := range map[*Namespace][]string{t.host: host, t.box(): box} {
+				for _, name := range t.linkNames(n) {
+					if !slices.Contains(before, name) && !has(list(object, "interfaces"), map[string]any{"name": name}) {
+						t.fail("ADD made link %s, which the result does not have", name)
+					}
+				}
+			}
+		}},
+		{id: "ADD-011", needs: needAdd, kinds: iface, run: func(t *trial) {
+			path := filepath.Join(t.dir, "netns")
+			t.must(os.Symlink(t.netns(), path))
+			s := t.works(t.call("ADD").set("CNI_NETNS", path), "ADD by another path of the namespace")
+			object, _ := s.object()
+			for _, i := range list(object, "interfaces") {
+				if sandbox, _ := i["sandbox"].(string); sandbox != "" && sandbox != path {
+					t.fail("sandbox is %s, want CNI_NETNS, %s", sandbox, path)
+				}
+			}
+		}},
+		{id: "ADD-012", needs: needAdd, kinds: iface, run: func(t *trial) {
+			file := filepath.Join(t.dir, "file")
+			t.must(os.WriteFile(file, nil, 0o600))
+			for _, path := range []string{file, filepath.Join(t.dir, "nothing"), t.dir} {
+				t.names(t.refusesBy(t.call("ADD").set("CNI_NETNS", path), "CNI_NETNS="+path, types.ErrInvalidEnvironmentVariables), "CNI_NETNS="+path, "CNI_NETNS")
+			}
+		}},
+		{id: "ADD-015", needs: needAdd, kinds: iface, run: func(t *trial) {
+			_, _, err := t.another().addVeth(t.box(), "foreign0", "x0", netip.MustParsePrefix("10.99.0.2/24"), netip.Addr{})
+			t.must(err)
+			was := *t.link(t.box(), "x0")
+			t.works(t.call("ADD"), "ADD")
+			during := t.link(t.box(), "x0")
+			t.run(t.call("DEL"))
+			for what, l := range map[string]*linkState{"ADD": during, "DEL": t.link(t.box(), "x0")} {
+				if l == nil || l.mac != was.mac || l.up != was.up || len(l.addrs) != len(was.addrs) || len(l.routes) != len(was.routes) {
+					t.fail("%s changes another interface of the container", what)
+				}
+			}
+		}},
+		{id: "ADD-019", needs: needAdd, kinds: kernel, run: func(t *trial) {
+			t.added()
+			l := t.own()
+			if !l.up {
+				t.fail("after ADD the link %s is down", l.name)
+			}
+			for _, a := range l.addrs {
+				if a.tentative {
+					t.fail("after ADD the address %s is still tentative", a.prefix)
+				}
+			}
+		}},
+		{id: "ADD-021", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			t.added()
+			for _, r := range t.own().routes {
+				if !r.kernel && r.priority != 0 && r.dst.Addr().Is4() {
+					t.fail("the route to %s has metric %d", r.dst, r.priority)
+				}
+			}
+		}},
+		{id: "ADD-022", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			r := types.Result{IPs: []types.IP{{Address: testAddr, Gateway: testGateway}}, Routes: []types.Route{{
+				Dst: netip.MustParsePrefix("10.77.0.0/16"), GW: testGateway, MTU: 1400, AdvMSS: 1300, Priority: 77,
+			}}}
+			data, err := r.Encode(t.v)
+			t.must(err)
+			t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: string(data)}))
+			object := t.added()
+			want := routeState{dst: r.Routes[0].Dst, gateway: testGateway, priority: 77, table: 254, mtu: 1400, advmss: 1300}
+			if l := t.own(); !slices.Contains(l.routes, want) {
+				t.fail("the route of the IPAM plugin with mtu, advmss and priority is not in the container with all of them")
+			}
+			if !has(list(object, "routes"), map[string]any{"dst": "10.77.0.0/16", "mtu": 1400, "advmss": 1300, "priority": 77}) {
+				t.fail("the result does not repeat mtu, advmss and priority of the route: %v", object["routes"])
+			}
+		}},
+		{id: "ADD-023", needs: needAdd, kinds: kernel, run: func(t *trial) {
+			object := t.added()
+			l := t.own()
+			for _, i := range list(object, "interfaces") {
+				sandbox, _ := i["sandbox"].(string)
+				if i["name"] != l.name || sandbox == "" {
+					continue
+				}
+				if mac, _ := i["mac"].(string); mac != "" && !strings.EqualFold(mac, l.mac) {
+					t.fail("the result has MAC %s, the kernel %s", mac, l.mac)
+				}
+				if mtu, ok := integer(i["mtu"]); ok && mtu != 0 && int(mtu) != l.mtu {
+					t.fail("the result has MTU %d, the kernel %d", mtu, l.mtu)
+				}
+			}
+			if t.x.target.Profile.Kind == KindInterface {
+				for _, text := range addresses(object) {
+					if p, ok := prefix(text); ok && !l.has(p) {
+						t.fail("the result has address %s, the link has not", p)
+					}
+				}
+			}
+		}},
+		{id: "ADD-024", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			if t.v < types.V030 {
+				t.na("results before 0.3.0 have no positions")
+			}
+			text := `{"cniVersion":"` + t.v.String() + `","ips":[{"version":"4","address":"10.88.0.2/24","interface":99}]}`
+			t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: text}))
+			t.refuses(t.call("ADD"), "an IPAM result whose address is on interface 99")
+		}},
+	}
+}
+
+// unusable makes the IPAM plugin of the kit give a route that no kernel accepts: its
+// gateway is a multicast address.
+func (t *trial) unusable() {
+	r := types.Result{
+		IPs:    []types.IP{{Address: testAddr, Gateway: testGateway}},
+		Routes: []types.Route{{Dst: netip.MustParsePrefix("10.66.0.0/16"), GW: netip.MustParseAddr("224.0.0.9")}},
+	}
+	data, err := r.Encode(t.v)
+	t.must(err)
+	t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: string(data)}))
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skeltest
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/cnikit/cnikit/types"
+)
+
+func statusChecks() []check {
+	return []check{
+		{id: "STA-001", run: func(t *trial) {
+			s := t.run(t.call("STATUS"))
+			if code, _ := s.code(); s.failed() && (!t.x.canAdd() || !t.x.works[t.v]) {
+				t.na("it is not ready, with code %d, and nor does ADD succeed here", uint(code))
+			} else if s.failed() {
+				t.fail("STATUS fails although ADD succeeds: %s", s.summary())
+			}
+		}},
+		{id: "STA-004", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
+			full := t.exhausted()
+			t.refuses(full(t.call("STATUS")), "STATUS without an address left")
+		}},
+		{id: "STA-005", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
+			full := t.exhausted()
+			t.wantCode(t.run(full(t.call("STATUS"))), "STATUS without an address left", types.ErrPluginNotAvailable, types.ErrLimitedConnectivity)
+		}},
+		{id: "STA-007", needs: needDelegate, run: func(t *trial) {
+			t.works(t.call("ADD"), "ADD")
+			t.delegateFails(types.CommandStatus)
+			t.run(t.call("STATUS"))
+			t.accepts(t.call("DEL"), "DEL after a STATUS that failed")
+		}},
+		{id: "STA-008", needs: needDelegate, run: func(t *trial) { t.forward(t.call("STATUS")) }},
+		{id: "STA-009", needs: needDelegate, run: func(t *trial) {
+			t.must(t.delegate.Answer(types.CommandStatus, "", Answer{Stdout: `{"cniVersion":"1.1.0","code":51,"msg":"the kit says no"}`, Exit: 1}))
+			t.refusesBy(t.call("STATUS"), "STATUS when that of the IPAM plugin fails", types.ErrLimitedConnectivity)
+		}},
+		{id: "STA-011", run: func(t *trial) {
+			if s := t.works(t.call("STATUS"), "STATUS"); len(s.Stdout) > 0 {
+				t.fail("STATUS prints something: %s", s.summary())
+			}
+		}},
+		{id: "STA-012", run: func(t *trial) {
+			if t.x.namespaces {
+				t.box()
+			}
+			before := t.states()
+			t.run(t.call("STATUS"))
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("STATUS changes something:\n%s", diff)
+			}
+		}},
+		{id: "STA-013", run: func(t *trial) {
+			if s := t.run(t.call("STATUS")); s.Duration > 5*time.Second {
+				t.fail("STATUS takes %v", s.Duration)
+			}
+		}},
+		{id: "STA-018", run: func(t *trial) {
+			if t.x.delegates {
+				t.na("the configuration names a delegate")
+			}
+			t.works(t.call("STATUS"), "STATUS")
+			if s := t.run(t.call("STATUS").unset("CNI_PATH")); s.failed() {
+				t.fail("STATUS without CNI_PATH: %s", s.summary())
+			}
+		}},
+	}
+}
+
+func gcChecks() []check {
+	stateful := []Kind{KindInterface, KindIPAM}
+	gc := func(t *trial, valid any) *call {
+		return t.call("GC").with("cni.dev/valid-attachments", valid).with("cni.dev/attachments", valid)
+	}
+	// collects checks that GC, by the request of f, removes what belongs to one of two
+	// attachments and leaves the other.
+	collects := func(id string, f func(t *trial, valid any) *call) check {
+		return check{id: id, needs: needPlainAdd, kinds: stateful, run: func(t *trial) {
+			one, both := t.two()
+			if one == both {
+				t.na("an attachment leaves nothing outside of its container")
+			}
+			t.works(gc(t, t.valid(0)), "GC")
+			if id != "GC-005" && t.states() != one {
+				t.na("GC does not remove what is stale, which GC-005 judges")
+			}
+			t.works(t.call("DEL").named(t.container(1), ""), "DEL")
+			t.second()
+			t.accepts(f(t, t.valid(0)), "GC")
+			if diff := Diff(one, t.states()); diff != "" {
+				t.fail("GC with one of two attachments valid: this differs from the state with that one alone:\n%s", diff)
+			}
+		}}
+	}
+	// harmless checks that GC, by the request of f, removes nothing.
+	harmless := func(id, what string, refused bool, f func(t *trial) *call) check {
+		return check{id: id, needs: needPlainAdd, kinds: stateful, run: func(t *trial) {
+			t.warm()
+			t.works(t.call("ADD"), "ADD")
+			before := t.states()
+			if s := t.run(f(t)); refused && !s.failed() {
+				t.fail("%s: accepted: %s", what, s.summary())
+			} else if refused {
+				t.wantCode(s, what, types.ErrInvalidNetworkConfig, types.ErrDecodingFailure)
+			}
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("%s changes:\n%s", what, diff)
+			}
+			t.run(t.call("DEL"))
+		}}
+	}
+	// empties checks that GC with nothing valid leaves nothing.
+	empties := func(id string, valid any) check {
+		return check{id: id, needs: needPlainAdd, kinds: stateful, run: func(t *trial) {
+			t.warm()
+			before := t.states()
+			t.works(t.call("ADD"), "ADD")
+			t.abandon()
+			if t.states() == before {
+				t.na("an attachment leaves nothing outside of its container")
+			}
+			t.accepts(gc(t, valid), fmt.Sprintf("GC with %v valid", valid))
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("GC with %v valid leaves:\n%s", valid, diff)
+			}
+		}}
+	}
+	return []check{
+		collects("GC-002", func(t *trial, valid any) *call { return gc(t, valid).without("cni.dev/attachments") }),
+		collects("GC-003", func(t *trial, valid any) *call { return gc(t, valid).without("cni.dev/valid-attachments") }),
+		collects("GC-005", gc),
+		{id: "GC-006", needs: needPlainAdd, kinds: stateful, run: func(t *trial) {
+			t.warm()
+			result := t.added()
+			before := t.states()
+			t.run(gc(t, t.valid(0)))
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("GC touches an attachment that is valid:\n%s", diff)
+			}
+			t.accepts(t.check(result), "CHECK of a valid attachment after GC")
+			t.run(t.call("DEL"))
+		}},
+		harmless("GC-007", "GC of another network", false, func(t *trial) *call { return gc(t, []any{}).with("name", "conformance-b") }),
+		{id: "GC-010", run: func(t *trial) { t.accepts(gc(t, []any{}), "GC with nothing stale") }},
+		{id: "GC-011", needs: needDelegate, run: func(t *trial) {
+			t.forward(gc(t, t.valid(0)))
+			t.forward(gc(t, []any{}))
+		}},
+		{id: "GC-012", needs: needDelegate, run: func(t *trial) {
+			t.delegateFails(types.CommandGC)
+			t.refuses(gc(t, []any{}), "GC when that of the IPAM plugin fails")
+		}},
+		{id: "GC-017", run: func(t *trial) {
+			if s := t.works(gc(t, []any{}), "GC"); len(s.Stdout) > 0 {
+				t.fail("GC prints something: %s", s.summary())
+			}
+		}},
+		empties("GC-018", []any{}),
+		empties("GC-019", nil),
+		harmless("GC-020", "GC without a list", true, func(t *trial) *call {
+			return t.call("GC").without("cni.dev/valid-attachments", "cni.dev/attachments")
+		}),
+		harmless("GC-021", "GC with an object for a list", true, func(t *trial) *call { return gc(t, map[string]any{}) }),
+		harmless("GC-021", "GC with texts for attachments", true, func(t *trial) *call { return gc(t, []any{"a"}) }),
+		harmless("GC-021", "GC with an attachment without ifname", true, func(t *trial) *call { return gc(t, []any{map[string]any{"containerID": "a"}}) }),
+		{id: "GC-021", run: func(t *trial) {
+			t.refuses(gc(t, map[string]any{}), "GC with an object for a list")
+			t.refuses(gc(t, []any{"a"}), "GC with texts for attachments")
+			t.refuses(gc(t, []any{map[string]any{"containerID": "a"}}), "GC with an attachment without ifname")
+		}},
+		{id: "GC-022", needs: needPlainAdd, kinds: stateful, run: func(t *trial) {
+			t.warm()
+			before := t.states()
+			t.works(t.call("ADD"), "ADD")
+			t.abandon()
+			if t.states() == before {
+				t.na("an attachment leaves nothing outside of its container")
+			}
+			t.works(gc(t, []any{map[string]any{"containerID": t.container(0), "ifname": "other0"}}), "GC")
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("an attachment of the same container with another interface protects:\n%s", diff)
+			}
+		}},
+		{id: "GC-023", run: func(t *trial) {
+			t.accepts(gc(t, []any{map[string]any{"containerID": "never-seen", "ifname": "eth7"}}), "GC with an attachment that never was")
+		}},
+		{id: "GC-024", run: func(t *trial) {
+			t.works(gc(t, []any{}), "GC")
+			t.accepts(gc(t, []any{}), "a second GC")
+		}},
+	}
+}
+
+// valid is the list of valid attachments with one container.
+func (t *trial) valid(i int) []any {
+	return []any{map[string]any{"containerID": t.container(i), "ifname": t.x.target.Profile.ifName()}}
+}
+
+// abandon takes the container's interface away, as its end does. What an attachment
+// leaves outside of the container is what GC is for.
+func (t *trial) abandon() {
+	t.reset()
+	if t.x.target.Profile.Kind == KindInterface && !t.x.target.Profile.Existing {
+		t.must(t.box().delLink(t.x.target.Profile.ifName(), ""))
+	}
+}
+
+// two makes two attachments, the second in a container that has ended, and returns
+// the state with the first alone and with both.
+func (t *trial) two() (one, both Snapshot) {
+	t.warm()
+	t.works(t.call("ADD"), "ADD")
+	one = t.states()
+	t.second()
+	return one, t.states()
+}
+
+// second makes a second attachment, in a container that has ended.
+func (t *trial) second() {
+	ns := t.netns()
+	kernel := t.x.target.Profile.Kind == KindInterface
+	var n *Namespace
+	if kernel {
+		n = t.another()
+		ns = n.Path()
+		t.must(t.answer(t.container(1), netip.MustParsePrefix("10.88.0.3/24"), testGateway))
+	}
+	t.works(t.call("ADD").named(t.container(1), ns), "ADD of a second container")
+	if kernel && slices.Contains(t.linkNames(n), t.x.target.Profile.ifName()) && !t.x.target.Profile.Existing {
+		t.must(n.delLink(t.x.target.Profile.ifName(), ""))
+	}
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skeltest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cnikit/cnikit/internal/nstest"
+	"github.com/cnikit/cnikit/netutil"
+	"github.com/cnikit/cnikit/ns"
+	"github.com/cnikit/cnikit/skel"
+)
+
+// Main is the TestMain of a package whose plugins are tested in namespaces:
+//
+//	func TestMain(m *testing.M) { skeltest.Main(m, plugin()) }
+//
+// The tests run in network and mount namespaces of their own, for which an ordinary
+// user gets a user namespace, where the kernel allows it. And when a runtime executes
+// the test binary it is one of the plugins, so that there is nothing to build first;
+// see [Self].
+func Main(m *testing.M, plugins ...skel.Runner) {
+	if os.Getenv("CNI_COMMAND") != "" {
+		skel.Main(plugins...)
+	}
+	nstest.Main(m)
+}
+
+// Namespace is a network namespace for tests. It has no name and no mount: it goes
+// when nothing uses it any more.
+type Namespace struct {
+	ns   *ns.NS
+	conn *netutil.Conn
+}
+
+// New returns a fresh namespace whose loopback is up, and which is let go when the test
+// ends. Where the kernel allows none, the test is skipped with what it said; with
+// REQUIRE_KERNEL_TESTS=1 in the environment, it fails.
+func New(t testing.TB) *Namespace {
+	t.Helper()
+	n, err := NewNamespace()
+	if err != nil {
+		nstest.New(t) // the gate, which skips
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// NewNamespace returns a fresh namespace whose loopback is up. The caller closes it.
+func NewNamespace() (*Namespace, error) {
+	n, err := ns.New()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := netutil.Open(n)
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	s := &Namespace{n, conn}
+	if err := conn.SetUp(context.Background(), 1); err != nil { // the loopback is always the first link
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close lets go of the namespace.
+func (n *Namespace) Close() error { return errors.Join(n.conn.Close(), n.ns.Close()) }
+
+// Path returns a path of the namespace for CNI_NETNS, good for this process and its
+// children.
+func (n *Namespace) Path() string { return n.ns.Path() }
+
+// Do calls f inside the namespace; see [ns.NS.Do].
+func (n *Namespace) Do(f func() error) error { return n.ns.Do(f) }
+
+// Start starts a process in the namespace, which is its host then; see
+// [Runtime.Start].
+func (n *Namespace) Start(cmd *exec.Cmd) error { return n.ns.Do(cmd.Start) }
+
+// Conn returns a way to configure the namespace, which remains n's.
+func (n *Namespace) Conn() *netutil.Conn { return n.conn }
+
+// Snapshot returns the state of the namespace: links, addresses, routes, rules, a few
+// sysctls and, where the program nft is installed, its firewall. The MAC and MTU of a
+// bridge follow its ports and are left out.
+func (n *Namespace) Snapshot() (Snapshot, error) {
+	links, err := n.links()
+	if err != nil {
+		return "", err
+	}
+	var lines []string
+	for _, l := range links {
+		line := fmt.Sprintf("link %s kind=%s up=%t", l.name, l.kind, l.up)
+		if l.kind != "bridge" {
+			line += fmt.Sprintf(" mac=%s mtu=%d", l.mac, l.mtu)
+		}
+		lines = append(lines, line)
+		for _, a := range l.addrs {
+			lines = append(lines, fmt.Sprintf("address %s dev %s", a.prefix, l.name))
+		}
+		for _, r := range l.routes {
+			if r.table != 255 { // RT_TABLE_LOCAL follows the addresses
+				lines = append(lines, fmt.Sprintf("route %s via %s dev %s table %d metric %d mtu %d", r.dst, r.gateway, l.name, r.table, r.priority, r.mtu))
+			}
+		}
+	}
+	rules, err := n.conn.ListRules(context.Background(), 0)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rules {
+		lines = append(lines, "rule "+r.String())
+	}
+	for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+		value, err := n.conn.Sysctl(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		lines = append(lines, "sysctl "+name+"="+value)
+	}
+	slices.Sort(lines)
+	firewall, err := n.firewall()
+	return Snapshot(strings.Join(append(lines, firewall...), "\n")), err
+}
+
+// firewall returns the rules of nftables, each line with the table and chain it is in.
+func (n *Namespace) firewall() ([]string, error) {
+	cmd := exec.Command("nft", "--stateless", "list", "ruleset")
+	if errors.Is(cmd.Err, exec.ErrNotFound) {
+		return nil, nil
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := n.Start(cmd); err != nil {
+		return nil, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return nil, fmt.Errorf("nft list ruleset: %w: %s", err, stderr.Bytes())
+	}
+	var lines, where []string
+	for line := range strings.Lines(stdout.String()) {
+		switch line = strings.Join(strings.Fields(line), " "); {
+		case line == "":
+		case line == "}" && len(where) > 0:
+			where = where[:len(where)-1]
+		case strings.HasSuffix(line, "{") && !strings.Contains(line, "="):
+			where = append(where, strings.TrimSuffix(line, " {"))
+			lines = append(lines, "nft "+strings.Join(where, " "))
+		default:
+			lines = append(lines, "nft "+strings.Join(where, " ")+": "+line)
+		}
+	}
+	slices.Sort(lines)
+	return lines, nil
+}
+
+// links returns the links of the namespace, sorted by name.
+func (n *Namespace) links() ([]linkState, error) {
+	ctx := context.Background()
+	links, err := n.conn.ListLinks(ctx, netutil.LinkFilter{})
+	if err != nil {
+		return nil, err
+	}
+	routes, err := n.conn.ListRoutes(ctx, netutil.RouteFilter{})
+	if err != nil {
+		return nil, err
+	}
+	var all []linkState
+	for _, l := range links {
+		state := linkState{name: l.Name, kind: l.Kind, mac: l.MAC.String(), index: l.Index, mtu: l.MTU, up: l.Up, master: l.Master}
+		addrs, err := n.conn.ListAddrs(ctx, l.Index)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone since it was listed
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range addrs {
+			if !a.Prefix.Addr().IsLinkLocalUnicast() {
+				state.addrs = append(state.addrs, addrState{a.Prefix, a.Tentative})
+			}
+		}
+		for _, r := range routes {
+			if r.Index == l.Index && !r.Dst.Addr().IsLinkLocalUnicast() && !r.Dst.Addr().IsMulticast() {
+				state.routes = append(state.routes, stateOf(r))
+			}
+		}
+		all = append(all, state)
+	}
+	slices.SortFunc(all, func(a, b linkState) int { return strings.Compare(a.name, b.name) })
+	return all, nil
+}
+
+func stateOf(r netutil.Route) routeState {
+	const protoKernel = 2 // RTPROT_KERNEL
+	return routeState{dst: r.Dst, gateway: r.Gateway, priority: r.Priority, table: r.Table, mtu: r.MTU, advmss: r.AdvMSS, kernel: r.Protocol == protoKernel}
+}
+
+// addVeth makes a veth from n to peer, with an address and a default route on the far
+// end, as an interface plugin does.
+func (n *Namespace) addVeth(peer *Namespace, name, peerName string, addr netip.Prefix, gateway netip.Addr) (hostMAC, mac string, err error) {
+	ctx := context.Background()
+	v, _, err := n.conn.EnsureVeth(ctx, netutil.VethConfig{Name: name, Up: true, Peer: netutil.VethPeer{NS: peer.ns, Name: peerName}})
+	if err != nil {
+		return "", "", err
+	}
+	if err := peer.conn.SetUp(ctx, v.Peer.Index); err != nil {
+		return "", "", err
+	}
+	if addr.IsValid() {
+		if _, err := peer.conn.EnsureAddr(ctx, v.Peer.Index, addr, netutil.AddrConfig{}); err != nil {
+			return "", "", err
+		}
+	}
+	if gateway.IsValid() {
+		if _, err := peer.conn.EnsureRoute(ctx, netutil.Route{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Gateway: gateway, Index: v.Peer.Index}); err != nil {
+			return "", "", err
+		}
+	}
+	return v.Host.MAC.String(), v.Peer.MAC.String(), nil
+}
+
+// setDown, delAddr, delRoutes and delLink spoil what a plugin has made.
+func (n *Namespace) setDown(index int) error {
+	return n.conn.SetDown(context.Background(), index)
+}
+
+func (n *Namespace) addAddr(index int, p netip.Prefix) error {
+	_, err := n.conn.EnsureAddr(context.Background(), index, p, netutil.AddrConfig{})
+	return err
+}
+
+func (n *Namespace) delAddr(index int, p netip.Prefix) error {
+	return n.conn.DelAddr(context.Background(), index, p)
+}
+
+func (n *Namespace) delRoute(index int, r routeState) error {
+	return n.conn.DelRoute(context.Background(), netutil.Route{Dst: r.dst, Gateway: r.gateway, Index: index, Table: r.table, Priority: r.priority})
+}
+
+func (n *Namespace) delLink(name, kind string) error {
+	return n.conn.DelLink(context.Background(), name, kind)
+}
+
+// Self makes the test binary an executable plugin of this name in a directory of the
+// test's own, and returns its path. [Main] plays it.
+func Self(t testing.TB, name string) (path string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = t.TempDir() + "/" + name
+	if err := os.Symlink(self, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

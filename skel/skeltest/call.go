@@ -160,7 +160,7 @@ func decoded(data []byte) map[string]any {
 func (t *trial) answer(containerID string, addr netip.Prefix, gateway netip.Addr) error {
 	r := types.Result{IPs: []types.IP{{Address: addr, Gateway: gateway}}, Routes: []types.Route{{Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0)}}}
 	data, err := r.Encode(t.v)
-	if err != nil {
+	if err != nil || t.delegate == nil {
 		return err
 	}
 	return t.delegate.Answer(types.CommandAdd, containerID, Answer{Stdout: string(data)})

@@ -277,6 +277,9 @@ func (x *examiner) probeAdd(v types.Version) {
 		return
 	}
 	x.works[v] = true
+	if t.delegate == nil {
+		return
+	}
 	if calls, err := t.delegate.Commands(); err == nil && slices.Contains(calls, types.CommandAdd) {
 		x.delegates = true
 	}
@@ -467,18 +470,27 @@ type trial struct {
 func (x *examiner) trial(v types.Version) *trial {
 	serial := x.serial.Add(1)
 	t := &trial{x: x, v: v, id: fmt.Sprintf("cnitest-%d", serial), dir: filepath.Join(x.dir, fmt.Sprint(serial))}
+	if x.target.Executable == "" && !x.target.delegates() {
+		t.broken = os.Mkdir(t.dir, 0o755)
+		return t.inHost()
+	}
 	bin := filepath.Join(t.dir, "bin")
 	t.broken = os.MkdirAll(bin, 0o755)
 	if t.broken == nil && x.target.Executable != "" {
 		t.broken = os.Symlink(x.target.Executable, filepath.Join(bin, filepath.Base(x.target.Executable)))
 	}
-	if t.broken == nil {
+	if t.broken == nil && x.target.delegates() {
 		t.delegate, t.broken = NewDelegate(bin, "cnitest-ipam")
 	}
-	if t.broken == nil {
+	if t.delegate != nil {
 		t.broken = t.answer("", testAddr, testGateway)
 	}
-	if t.broken == nil && x.namespaces {
+	return t.inHost()
+}
+
+// inHost gives the trial a namespace for its host.
+func (t *trial) inHost() *trial {
+	if t.broken == nil && t.x.namespaces {
 		t.host, t.broken = NewNamespace()
 	}
 	return t

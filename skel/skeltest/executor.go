@@ -65,7 +65,7 @@ func (x *executor) execute(ctx context.Context, s *Step) {
 		err = x.runProcess(ctx, s, stdout, stderr)
 	}
 	s.Duration = time.Since(begin)
-	s.Stdout, s.Stderr = stdout.Bytes(), stderr.Bytes()
+	s.Stdout, s.Stderr = stdout.data.Bytes(), stderr.data.Bytes()
 	switch {
 	case flooded:
 		s.Problem = fmt.Sprintf("ended by the kit: more than %d bytes of output", outputLimit)

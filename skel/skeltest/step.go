@@ -183,7 +183,7 @@ func short(data []byte) string {
 
 // limited collects output up to a limit, and tells when there is more.
 type limited struct {
-	bytes.Buffer
+	data  bytes.Buffer // not embedded: its ReadFrom knows no limit
 	limit int
 	over  func()
 }
@@ -191,10 +191,10 @@ type limited struct {
 var _ io.Writer = (*limited)(nil)
 
 func (l *limited) Write(p []byte) (int, error) {
-	if room := l.limit - l.Len(); len(p) > room {
-		l.Buffer.Write(p[:room])
+	if room := l.limit - l.data.Len(); len(p) > room {
+		l.data.Write(p[:room])
 		l.over()
 		return 0, fmt.Errorf("more than %d bytes of output", l.limit)
 	}
-	return l.Buffer.Write(p)
+	return l.data.Write(p)
 }

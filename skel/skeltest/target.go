@@ -38,6 +38,12 @@ func (t Target) inProcess() runFunc {
 	return t.run
 }
 
+// delegates reports whether the configuration names the IPAM plugin of the kit. One that
+// is not known yet may.
+func (t Target) delegates() bool {
+	return len(t.Profile.Config) == 0 || strings.Contains(string(t.Profile.Config), "${IPAM}")
+}
+
 // Kind is the kind of a plugin.
 type Kind string
 

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skeltest_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/internal/nstest"
+	"github.com/cnikit/cnikit/skel/skeltest"
+	"github.com/cnikit/cnikit/types"
+)
+
+// The plugins of this module obey every rule, at every version: there is neither a
+// failure nor a warning nor advice.
+func TestExamine_examples(t *testing.T) {
+	t.Parallel()
+	nstest.New(t)
+	for _, name := range []string{"bridge", "ptp", "loopback", "portmap", "host-local", "chained"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target := skeltest.Target{Executable: skeltest.Self(t, name)}
+			// All versions take minutes on a busy machine.
+			if os.Getenv("REQUIRE_KERNEL_TESTS") == "" {
+				target.Profile.Versions = []types.Version{types.V020, types.V040, types.V110}
+			}
+			if testing.Short() {
+				target.Profile.Versions = []types.Version{types.V110}
+			}
+			if name == "chained" {
+				target.Profile.Kind = skeltest.KindChained
+			}
+			report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := report.IDs(skeltest.Failed); len(got) > 0 {
+				var text strings.Builder
+				if err := report.WriteText(&text, skeltest.TextOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				t.Errorf("rules broken: %v\n%s", got, text.String())
+			}
+			if passed := len(report.IDs(skeltest.Passed)); passed < 120 {
+				t.Errorf("rules passed = %d, want more than 120: the examination was not whole: %v", passed, report.Notes)
+			}
+		})
+	}
+}
+
+// An author's test, whole.
+func TestConformance(t *testing.T) {
+	skeltest.Conformance(t, skeltest.Target{
+		Executable: skeltest.Self(t, "chained"),
+		Profile:    skeltest.Profile{Kind: skeltest.KindChained, Versions: []types.Version{types.Newest}},
+	})
+}
+
+// The kind of a plugin that nobody has told about is found out.
+func TestExamine_kind(t *testing.T) {
+	t.Parallel()
+	nstest.New(t)
+	tests := []struct {
+		plugin string
+		config string
+		want   skeltest.Kind
+	}{
+		{"chained", "", skeltest.KindChained},
+		{"ptp", `{"ipam":{"type":"${IPAM}"}}`, skeltest.KindInterface},
+		{"host-local", `{"ipam":{"type":"host-local","dataDir":"${DIR}/data","ranges":[[{"subnet":"10.88.0.0/24"}]]}}`, skeltest.KindIPAM},
+	}
+	for _, tt := range tests {
+		// By another name, since those of well-known plugins say what they are.
+		path := filepath.Join(t.TempDir(), tt.plugin)
+		if err := os.Symlink(skeltest.Self(t, tt.plugin), path); err != nil {
+			t.Fatal(err)
+		}
+		target := skeltest.Target{Executable: path, Name: "nobody-knows", Profile: skeltest.Profile{Config: json.RawMessage(tt.config)}}
+		report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{"VER-002"}})
+		if err != nil || report.Kind != tt.want {
+			t.Errorf("%s: kind = %s, %v, want %s", tt.plugin, report.Kind, err, tt.want)
+		}
+	}
+}
+
+// A plugin that misbehaves does no harm: the examination ends, says what happened, and
+// leaves no process behind.
+func TestExamine_misbehaviour(t *testing.T) {
+	t.Parallel()
+	nstest.New(t)
+	tests := []struct {
+		name   string
+		script string
+		only   string
+		rule   string // one that is broken
+		story  string // in the report
+	}{
+		{"hangs", "sleep 60", "VER-002", "VER-002", "no end after 1s"},
+		{"floods", "yes", "VER-002", "VER-002", "bytes of output"},
+		{"garbage", "head -c 5000 /dev/urandom", "VER-002", "VER-002", "JSON documents"},
+		{"lingers", `echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'; sleep 60 & exit 0`, "PROTO-041", "PROTO-041", "still holds its output open"},
+		{"succeeds always", "exit 0", "PROTO-006", "PROTO-006", "accepted, want an error"},
+		{"crashes", "kill -SEGV $$", "PROTO-047", "PROTO-047", "segmentation fault"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "bad")
+			if err := os.WriteFile(path, []byte("#!/bin/sh\n"+tt.script+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			target := skeltest.Target{Executable: path, Profile: skeltest.Profile{
+				Kind: skeltest.KindInterface, TimeoutSeconds: 1, Versions: []types.Version{types.V110},
+			}}
+			begin := time.Now()
+			report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{tt.only}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("it took %v", time.Since(begin))
+			var text strings.Builder
+			if err := report.WriteText(&text, skeltest.TextOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(report.IDs(skeltest.Failed), " "); got != tt.rule || !strings.Contains(text.String(), tt.story) {
+				t.Errorf("rules broken = %q, want %q, and in the report %q:\n%s", got, tt.rule, tt.story, text.String())
+			}
+		})
+	}
+}
+
+// A good plugin may be written in any language.
+func TestExamine_shell(t *testing.T) {
+	t.Parallel()
+	nstest.New(t)
+	const script = `#!/bin/sh
+read -r conf
+case "$CNI_COMMAND" in
+VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}' ;;
+DEL|CHECK|GC|STATUS) ;;
+*) echo '{"cniVersion":"1.1.0","code":4,"msg":"CNI_COMMAND: unknown"}'; exit 1 ;;
+esac
+`
+	path := filepath.Join(t.TempDir(), "shell")
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	only := []string{"PROTO-005", "PROTO-006", "PROTO-007", "VER-002", "DEL-017", "STA-011", "CONF-008"}
+	report, err := skeltest.Examine(t.Context(), skeltest.Target{Executable: path, Profile: skeltest.Profile{Kind: skeltest.KindIPAM}}, skeltest.ExamineOptions{Only: only})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(report.IDs(skeltest.Failed), " "); got != "CONF-008" {
+		t.Errorf("rules broken by a shell script = %q, want CONF-008, which it does break", got)
+	}
+}

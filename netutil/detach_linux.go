@@ -5,6 +5,7 @@ package netutil
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -76,7 +77,7 @@ func sweep(ctx context.Context, cfg DetachConfig, s sweeper) error {
 	} else {
 		all.Go(func() { errs.add(s.links(host), host.Close()) })
 	}
-	if m, err := openIfThere(OpenMasquerade(ctx, cfg.Firewall)); err != nil {
+	if m, err := openAny(ctx, cfg.Firewall.Log); err != nil {
 		errs.add(err)
 	} else if m != nil {
 		all.Go(func() { errs.add(s.masquerade(m), m.Close()) })
@@ -90,6 +91,12 @@ func sweep(ctx context.Context, cfg DetachConfig, s sweeper) error {
 	}
 	all.Wait()
 	return errors.Join(errs.all...)
+}
+
+// openAny opens masquerading for removal, which looks into both backends, whichever
+// ADD used and the configuration names since: a host may have lost one of them.
+func openAny(ctx context.Context, log *slog.Logger) (*Masquerade, error) {
+	return openIfThere(OpenMasquerade(ctx, FirewallConfig{Log: log}))
 }
 
 // openIfThere is nil and no error on a host without a firewall, which has nothing to
@@ -181,7 +188,7 @@ func CheckMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallC
 // DelMasquerade is [OpenMasquerade] and [Masquerade.Del], and agrees when the host has no
 // firewall.
 func DelMasquerade(ctx context.Context, o Owner, cfg FirewallConfig) error {
-	m, err := openIfThere(OpenMasquerade(ctx, cfg))
+	m, err := openAny(ctx, cfg.Log)
 	if m == nil || err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@
 //   - [github.com/cnikit/cnikit/ns]: network namespaces.
 //   - [github.com/cnikit/cnikit/netutil]: links, bridges, addresses, routes, sysctls, NAT.
 //   - [github.com/cnikit/cnikit/ipam]: delegation to an IPAM plugin, and writing one.
-//   - examples: bridge, host-local, ptp and others, built on the packages above
-//     and nothing else; quickstart.
+//   - examples: bridge, host-local, ptp, portmap and others, built on the packages
+//     above and nothing else; quickstart.
 //
 // Package types needs only the standard library, and skel only types, so a
 // plugin that edits results links neither netlink nor a firewall.
@@ -109,5 +109,7 @@
 // [github.com/cnikit/cnikit/ns] enters namespaces, and package
 // [github.com/cnikit/cnikit/netutil] makes links, bridges, addresses and routes in
 // them: Ensure creates and agrees with what is there, Del agrees with what is
-// gone.
+// gone. Its masquerading (the well-known key ipMasq) and its port maps (the
+// capability portMappings) keep a container as an element of a set, so that rules
+// do not grow with containers.
 package cnikit

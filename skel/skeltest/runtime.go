@@ -22,8 +22,7 @@ import (
 )
 
 // Runtime runs network configurations as a container runtime does. It keeps the
-// results of ADD for CHECK and DEL, in memory, and records each execution. Its
-// methods may be called concurrently for different containers, and GC excludes
+// results of ADD for CHECK and DEL, and records each execution. Its methods may be called concurrently for different containers, and GC excludes
 // all others.
 //
 // Spec: CNI 1.1.0, section 3; checklist CHAIN, CACHE.
@@ -38,6 +37,9 @@ type Runtime struct {
 	// Stderr takes what plugins write to standard error, as they write it. It is
 	// recorded as well. Nil: only recorded.
 	Stderr io.Writer
+	// CacheDir is a directory to keep results in, for runtimes in one process after the
+	// other. It is made if it is missing. Empty: they are kept in memory.
+	CacheDir string
 	// Start starts the process of a plugin, for a runtime whose plugins are to run
 	// in another namespace. Nil: cmd.Start.
 	Start func(cmd *exec.Cmd) error
@@ -80,20 +82,6 @@ type Execution struct {
 	Duration time.Duration
 }
 
-// attachmentKey is the key of the cache. Joining the names to one string would let
-// different attachments share an entry.
-//
-// Spec: checklist CACHE-002, AMB-077.
-type attachmentKey struct{ network, containerID, ifName string }
-
-// An entry is what ADD leaves for later commands.
-//
-// Spec: checklist CACHE-006.
-type entry struct {
-	attachment Attachment
-	result     []byte
-}
-
 // Executions returns the record of all executions so far, in the order in which
 // they ended.
 func (r *Runtime) Executions() []Execution {
@@ -120,12 +108,9 @@ func (r *Runtime) Add(ctx context.Context, n *types.Network, a Attachment) (*typ
 	if err != nil {
 		return nil, errors.Join(err, r.del(context.WithoutCancel(ctx), n, a, nil))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cache == nil {
-		r.cache = make(map[attachmentKey]*entry)
+	if err := r.remember(keyOf(n, a), &entry{a, result}); err != nil {
+		return nil, errors.Join(err, r.del(context.WithoutCancel(ctx), n, a, nil))
 	}
-	r.cache[keyOf(n, a)] = &entry{a, result}
 	return decoded, nil
 }
 
@@ -161,7 +146,10 @@ func (r *Runtime) Check(ctx context.Context, n *types.Network, a Attachment) err
 	if n.DisableCheck {
 		return nil
 	}
-	known := r.cached(n, a)
+	known, err := r.recall(keyOf(n, a))
+	if err != nil {
+		return err
+	}
 	if known == nil {
 		return fmt.Errorf("network %s, container %s, interface %s: no result of ADD is known", n.Name, a.ContainerID, a.IfName)
 	}
@@ -175,7 +163,7 @@ func (r *Runtime) Check(ctx context.Context, n *types.Network, a Attachment) err
 
 // Del detaches a container: each plugin in reverse order, with the result of ADD
 // if it is known, until one fails. What is known of the attachment is forgotten
-// when all succeed.
+// when all succeed; that it cannot be read does not keep DEL from going on.
 //
 // Spec: CNI 1.1.0, section 3, "Deleting an attachment"; checklist DEL-018 to
 // DEL-023, CACHE-003, CACHE-004.
@@ -187,16 +175,13 @@ func (r *Runtime) Del(ctx context.Context, n *types.Network, a Attachment) error
 
 func (r *Runtime) forget(ctx context.Context, n *types.Network, a Attachment) error {
 	var result []byte
-	if known := r.cached(n, a); known != nil && n.CNIVersion >= types.V040 {
+	if known, err := r.recall(keyOf(n, a)); err == nil && known != nil && n.CNIVersion >= types.V040 {
 		result = known.result
 	}
 	if err := r.del(ctx, n, a, result); err != nil {
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.cache, keyOf(n, a))
-	return nil
+	return r.drop(keyOf(n, a))
 }
 
 func (r *Runtime) del(ctx context.Context, n *types.Network, a Attachment, result []byte) error {
@@ -221,8 +206,12 @@ func (r *Runtime) GC(ctx context.Context, n *types.Network, valid []types.Attach
 	if n.DisableGC {
 		return nil
 	}
-	var errs []error
-	for _, known := range r.stale(n, valid) {
+	all, err := r.known(n.Name)
+	errs := []error{err}
+	for _, known := range all {
+		if slices.Contains(valid, types.Attachment{ContainerID: known.ContainerID, IfName: known.IfName}) {
+			continue
+		}
 		errs = append(errs, r.forget(ctx, n, known))
 	}
 	if n.CNIVersion < types.V110 {
@@ -236,23 +225,6 @@ func (r *Runtime) GC(ctx context.Context, n *types.Network, valid []types.Attach
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// stale returns the known attachments of a network that are not valid, in a stable
-// order.
-func (r *Runtime) stale(n *types.Network, valid []types.Attachment) []Attachment {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var all []Attachment
-	for key, known := range r.cache {
-		if key.network == n.Name && !slices.Contains(valid, types.Attachment{ContainerID: key.containerID, IfName: key.ifName}) {
-			all = append(all, known.attachment)
-		}
-	}
-	slices.SortFunc(all, func(a, b Attachment) int {
-		return strings.Compare(a.ContainerID+"\x00"+a.IfName, b.ContainerID+"\x00"+b.IfName)
-	})
-	return all
 }
 
 // Status asks each plugin in order whether it could serve ADD, until one says no.
@@ -280,12 +252,6 @@ func (r *Runtime) Version(ctx context.Context, n *types.Network, i int) (types.V
 		return types.VersionInfo{}, err
 	}
 	return types.DecodeVersionInfo(stdout)
-}
-
-func (r *Runtime) cached(n *types.Network, a Attachment) *entry {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.cache[keyOf(n, a)]
 }
 
 // run runs one plugin and returns its standard output. A plugin that fails gives

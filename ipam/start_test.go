@@ -131,6 +131,35 @@ func TestStarted_Abandon_hasty(t *testing.T) {
 	}
 }
 
+// One that does not let itself be stopped gets an end of input, and not a byte before.
+func TestStarted_Abandon_stubborn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	started, record := filepath.Join(dir, "started"), filepath.Join(dir, "record")
+	script := "#!/bin/sh\ntrap '' TERM\n: >" + started + "\ncat >" + record + "\nexit 1\n"
+	if err := os.WriteFile(filepath.Join(dir, "stubborn"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	call := types.Call{
+		Command: types.CommandAdd, Path: []string{dir}, CNIVersion: types.V110, Stdin: []byte("{}"),
+		Environ: append(os.Environ(), "CNI_COMMAND=ADD"),
+	}
+	s := ipam.Start(t.Context(), call, "stubborn")
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(started); err == nil {
+			break
+		}
+	}
+	s.Abandon()
+	got, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) > 0 {
+		t.Errorf("it read %q, want nothing", got)
+	}
+}
+
 // A plugin that is missing is an error that Finish returns. DLG-025.
 func TestStart_missing(t *testing.T) {
 	t.Parallel()

@@ -204,7 +204,7 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// CHK-008 to CHK-012: the other half of ADD, for both ends.
+// CHK-005, CHK-006, CHK-008: the other half of ADD, for both ends.
 func TestEnds_Compare(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -72,7 +72,7 @@ func (e *Ends) Veth(ctx context.Context, name string) (*Veth, error) {
 // The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
 // the sandbox has no such veth or the result no such interface.
 //
-// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-008 to CHK-012.
+// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-005 to CHK-009.
 func (e *Ends) Compare(ctx context.Context, result *types.Result, ifName, netns string, down bool) (*Veth, []types.IP, error) {
 	position, ok := result.ContainerInterface(ifName, netns)
 	if !ok {

@@ -171,7 +171,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// B0, RES-030: the configuration's DNS replaces that of the IPAM plugin if it has any
+// B0: the configuration's DNS replaces that of the IPAM plugin if it has any
 // list at all, also an empty one, or a domain.
 func TestDNS(t *testing.T) {
 	t.Parallel()

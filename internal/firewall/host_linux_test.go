@@ -20,6 +20,7 @@ import (
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	n := nstest.New(t)
+	needsProgram(t, firewall.IPTables)
 	for wanted, want := range map[string]string{"": firewall.NFTables, firewall.NFTables: firewall.NFTables, firewall.IPTables: firewall.IPTables} {
 		var log bytes.Buffer
 		var h *firewall.Host

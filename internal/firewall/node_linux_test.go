@@ -147,6 +147,17 @@ func sysctl(t testing.TB, n *nstest.NS, name, value string) {
 	})
 }
 
+// needsProgram skips the test on a machine without the program of a backend.
+func needsProgram(t testing.TB, backend string) {
+	t.Helper()
+	if backend != firewall.IPTables {
+		return
+	}
+	if _, err := exec.LookPath("iptables"); err != nil {
+		nstest.Lacks(t, "program iptables", err)
+	}
+}
+
 // open opens the firewall of a namespace.
 func open(t testing.TB, n *nstest.NS, backend string) *firewall.Host {
 	t.Helper()
@@ -155,6 +166,7 @@ func open(t testing.TB, n *nstest.NS, backend string) *firewall.Host {
 	if only {
 		backend = firewall.IPTables
 	}
+	needsProgram(t, backend)
 	n.Do(t, func() {
 		var err error
 		if h, err = firewall.Open(t.Context(), firewall.Config{Backend: backend, Log: testLog(t)}); err != nil {

@@ -433,6 +433,8 @@ func (x *examiner) judge(j job) Outcome {
 	switch {
 	case t.broken != nil:
 		o.Status, o.Why = NotTestable, []string{"the kit could not do it: " + t.broken.Error()}
+	case len(t.failures) > 0 && !x.namespaces && t.refusedPrivileges():
+		o.Status, o.Why = NotTestable, []string{"the plugin lacks privileges for it, and so does the kit"}
 	case len(t.failures) > 0:
 		o.Status, o.Why, o.Steps = Failed, t.failures, t.steps
 		plain := t.plain()
@@ -558,6 +560,14 @@ func (t *trial) execute(c *call, progress func(*os.Process)) Step {
 		t.x.hung.Add(1)
 	}
 	return s
+}
+
+// refusedPrivileges reports whether the plugin says that the kernel refused it something.
+func (t *trial) refusedPrivileges() bool {
+	return slices.ContainsFunc(t.steps, func(s Step) bool {
+		said := string(s.Stdout) + string(s.Stderr)
+		return containsFold(said, "operation not permitted") || containsFold(said, "permission denied")
+	})
 }
 
 // plain replaces the paths of the trial, which are gone when somebody reads of them.

@@ -88,6 +88,11 @@ func delegateChecks() []check {
 			t.sequence("ADD, which fails", types.CommandAdd, types.CommandDel)
 		}),
 		{id: "DLG-010", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: `{"cniVersion":"99.0.0","ips":[{"address":"10.88.0.2/24"}]}`}))
+			if s := t.run(t.call("ADD")); s.failed() {
+				t.sequence("ADD with an IPAM result in version 99.0.0", types.CommandAdd, types.CommandDel)
+			}
+			t.must(t.delegate.Forget())
 			t.unusable()
 			if s := t.run(t.call("ADD")); !s.failed() {
 				t.na("it does not add the routes of the IPAM plugin")
@@ -185,10 +190,8 @@ func delegateChecks() []check {
 				}
 				t.run(t.call("DEL"))
 			}
-			t.must(t.delegate.Forget())
 			t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: `{"cniVersion":"99.0.0","ips":[{"address":"10.88.0.2/24"}]}`}))
-			t.refuses(t.call("ADD"), "an IPAM result in version 99.0.0")
-			t.sequence("ADD with an IPAM result in version 99.0.0", types.CommandAdd, types.CommandDel)
+			t.refuses(t.call("ADD"), "an IPAM result in version 99.0.0") // the DEL that follows is for DLG-010 to judge
 		}),
 		{id: "ERR-020", needs: needDelegate, run: func(t *trial) {
 			t.delegateFails(types.CommandAdd)

@@ -124,6 +124,7 @@ func gcChecks() []check {
 			if t.states() == before {
 				t.na("an attachment leaves nothing outside of its container")
 			}
+			t.collected(before, gc(t, t.valid(7)))
 			t.accepts(gc(t, valid), fmt.Sprintf("GC with %v valid", valid))
 			if diff := Diff(before, t.states()); diff != "" {
 				t.fail("GC with %v valid leaves:\n%s", valid, diff)
@@ -181,6 +182,7 @@ func gcChecks() []check {
 			if t.states() == before {
 				t.na("an attachment leaves nothing outside of its container")
 			}
+			t.collected(before, gc(t, t.valid(7)))
 			t.works(gc(t, []any{map[string]any{"containerID": t.container(0), "ifname": "other0"}}), "GC")
 			if diff := Diff(before, t.states()); diff != "" {
 				t.fail("an attachment of the same container with another interface protects:\n%s", diff)
@@ -199,6 +201,18 @@ func gcChecks() []check {
 // valid is the list of valid attachments with one container.
 func (t *trial) valid(i int) []any {
 	return []any{map[string]any{"containerID": t.container(i), "ifname": t.x.target.Profile.ifName()}}
+}
+
+// collected ends the check unless GC removes an attachment that is not among those of
+// the request, and makes it again.
+func (t *trial) collected(before Snapshot, c *call) {
+	t.works(c, "GC")
+	if t.states() != before {
+		t.na("GC does not remove what is stale, which GC-005 judges")
+	}
+	t.works(t.call("DEL"), "DEL")
+	t.works(t.call("ADD"), "ADD")
+	t.abandon()
 }
 
 // abandon takes the container's interface away, as its end does. What an attachment

@@ -47,16 +47,16 @@ func protoChecks() []check {
 			}
 		}},
 		{id: "PROTO-007", once: true, run: func(t *trial) {
-			for _, value := range []string{"FOO", ""} {
-				what := fmt.Sprintf("CNI_COMMAND=%q", value)
-				t.names(t.refusesBy(t.call("DEL").set("CNI_COMMAND", value), what, types.ErrInvalidEnvironmentVariables), what, "CNI_COMMAND")
+			t.names(t.refusesBy(t.call("FOO"), "CNI_COMMAND=FOO", types.ErrInvalidEnvironmentVariables), "CNI_COMMAND=FOO", "CNI_COMMAND")
+			// A plugin may greet whoever runs it by hand: AMB-032.
+			for what, c := range map[string]*call{"without CNI_COMMAND": t.call("DEL").unset("CNI_COMMAND"), "with an empty CNI_COMMAND": t.call("")} {
+				s := t.run(c)
+				if s.Exit == 0 && (len(s.Stdout) > 0 || len(s.Stderr) == 0) {
+					t.fail("%s: accepted: %s", what, s.summary())
+				}
+				t.wantCode(s, what, types.ErrInvalidEnvironmentVariables)
+				t.names(s, what, "CNI_COMMAND")
 			}
-			// A plugin may greet whom ran it by hand: AMB-032.
-			s := t.run(t.call("DEL").unset("CNI_COMMAND"))
-			if s.Exit == 0 && (len(s.Stdout) > 0 || len(s.Stderr) == 0) {
-				t.fail("without CNI_COMMAND: accepted: %s", s.summary())
-			}
-			t.wantCode(s, "without CNI_COMMAND", types.ErrInvalidEnvironmentVariables)
 		}},
 		{id: "PROTO-008", once: true, run: func(t *trial) {
 			t.refusesBy(t.call("FOO").sends("garbage"), "unknown command with garbage on standard input", types.ErrInvalidEnvironmentVariables)
@@ -114,7 +114,8 @@ func protoChecks() []check {
 					continue
 				}
 				s := t.run(t.call(command).unset("CNI_PATH"))
-				if s.failed() && !t.x.delegates {
+				code, _ := s.code()
+				if honest := code == types.ErrInvalidEnvironmentVariables && strings.Contains(s.text(), "CNI_PATH"); s.failed() && !t.x.delegates && !honest {
 					t.fail("%s without CNI_PATH, which a plugin without delegate does not need: %s", command, s.summary())
 				}
 			}

@@ -835,6 +835,18 @@ func ipamMutants() []mutant {
 			return r.good()
 		})},
 		{name: "IPAM, GC does nothing", spoil: on("GC", succeeds)},
+		{name: "IPAM, GC of an empty list does nothing", spoil: on("GC", func(r *request) (string, int) {
+			if list, ok := r.conf()["cni.dev/valid-attachments"].([]any); ok && len(list) == 0 {
+				return succeeds(r)
+			}
+			return r.good()
+		})},
+		{name: "IPAM, GC of null does nothing", spoil: on("GC", func(r *request) (string, int) {
+			if list, ok := r.conf()["cni.dev/valid-attachments"]; ok && list == nil {
+				return succeeds(r)
+			}
+			return r.good()
+		})},
 		{name: "IPAM, GC takes all", spoil: on("GC", func(r *request) (string, int) {
 			stdout, exit := r.good()
 			if exit == 0 {

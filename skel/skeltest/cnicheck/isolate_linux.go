@@ -70,7 +70,7 @@ func hide(plugin string) error {
 			continue
 		}
 		if err := syscall.Mount("cnicheck", dir, "tmpfs", 0, "size=64m"); err != nil {
-			return fmt.Errorf("mount an empty %s: %w", dir, err)
+			fmt.Fprintf(os.Stderr, "cnicheck: warning: the plugin sees the %s of the machine: mount: %v\n", dir, err)
 		}
 	}
 	return nil

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package skeltest_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/internal/nstest"
+	"github.com/cnikit/cnikit/skel/skeltest"
+	"github.com/cnikit/cnikit/types"
+)
+
+// A test of a plugin as its author writes it: ptp leaves nothing on the host.
+func TestNew(t *testing.T) {
+	t.Parallel()
+	host, container := skeltest.New(t), skeltest.New(t)
+	if err := host.Conn().SetForwarding(true, false); err != nil { // a host that forwards stays one
+		t.Fatal(err)
+	}
+	before := snapshot(t, host)
+	fake, err := skeltest.NewDelegate(t.TempDir(), "ipam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := `{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.3/24","gateway":"10.1.2.1"}],"routes":[{"dst":"0.0.0.0/0"}]}`
+	if err := fake.Answer(types.CommandAdd, "", skeltest.Answer{Stdout: result}); err != nil {
+		t.Fatal(err)
+	}
+	r := &skeltest.Runtime{Path: []string{filepath.Dir(skeltest.Self(t, "ptp")), fake.Dir}, Start: host.Start}
+	n := network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"ptp","ipam":{"type":"ipam"}}]}`)
+	at := skeltest.Attachment{ContainerID: "c1", Netns: container.Path(), IfName: "eth0"}
+	if _, err := r.Add(t.Context(), n, at); err != nil {
+		t.Fatal(err)
+	}
+	inside := snapshot(t, container)
+	for _, want := range []string{"address 10.1.2.3/24 dev eth0", "route 0.0.0.0/0 via 10.1.2.1 dev eth0", "link eth0 kind=veth up=true"} {
+		if !strings.Contains(string(inside), want) {
+			t.Errorf("the container has no %q:\n%s", want, inside)
+		}
+	}
+	if diff := skeltest.Diff(before, snapshot(t, host)); !strings.Contains(diff, "+link cni") {
+		t.Errorf("ADD changes this on the host, want a link:\n%s", diff)
+	}
+	if err := r.Del(t.Context(), n, at); err != nil {
+		t.Fatal(err)
+	}
+	if diff := skeltest.Diff(before, snapshot(t, host)); diff != "" {
+		t.Errorf("DEL leaves on the host:\n%s", diff)
+	}
+}
+
+func snapshot(t *testing.T, n *skeltest.Namespace) skeltest.Snapshot {
+	t.Helper()
+	s, err := n.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Each thing that ip or nft add shows in a snapshot, and nothing else does.
+func TestNamespace_Snapshot(t *testing.T) {
+	t.Parallel()
+	n := skeltest.New(t)
+	if again := snapshot(t, n); again != snapshot(t, n) {
+		t.Error("two snapshots of the same state differ")
+	}
+	tests := []struct{ command, want string }{
+		{"ip link add a0 type veth peer name a1", "+link a0"},
+		{"ip link set a0 up", "up=true"},
+		{"ip addr add 10.0.0.1/24 dev a0", "+address 10.0.0.1/24 dev a0"},
+		{"ip route add 10.9.0.0/16 via 10.0.0.7 dev a0 metric 5", "+route 10.9.0.0/16 via 10.0.0.7 dev a0 table 254 metric 5"},
+		{"ip rule add from 10.0.0.1 table 77", "+rule "},
+		{"nft add table ip cnitest", "+nft table ip cnitest"},
+		{"ip link del a0", "-link a0"},
+	}
+	for _, tt := range tests {
+		words := strings.Fields(tt.command)
+		cmd := exec.Command(words[0], words[1:]...)
+		if cmd.Err != nil {
+			nstest.Lacks(t, "program "+words[0], cmd.Err)
+		}
+		before := snapshot(t, n)
+		if err := n.Start(cmd); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("%s: %v", tt.command, err)
+		}
+		if diff := skeltest.Diff(before, snapshot(t, n)); !strings.Contains(diff, tt.want) {
+			t.Errorf("after %q: difference = %q, want %q in it", tt.command, diff, tt.want)
+		}
+	}
+}
+
+// The host of a process is the namespace that it was started in.
+func TestNamespace_Start(t *testing.T) {
+	t.Parallel()
+	n := skeltest.New(t)
+	want, err := os.Readlink(n.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("readlink", "/proc/self/ns/net")
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := n.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || strings.TrimSpace(out.String()) != want {
+		t.Errorf("namespace of the process = %q, %v, want %q", out.String(), err, want)
+	}
+}
+
+// A slow delegate is slow.
+func TestDelegate_Sleep(t *testing.T) {
+	t.Parallel()
+	d := newDelegate(t)
+	if err := d.Answer(types.CommandAdd, "", skeltest.Answer{Sleep: time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	ask(t, d, "{}", "CNI_COMMAND=ADD")
+	if took := time.Since(begin); took < time.Second {
+		t.Errorf("it answers after %v, want a second, to which it rounds up", took)
+	}
+}
+
+func BenchmarkNew(b *testing.B) {
+	if _, err := skeltest.NewNamespace(); err != nil {
+		b.Skip(err)
+	}
+	for b.Loop() {
+		host, err := skeltest.NewNamespace()
+		if err != nil {
+			b.Fatal(err)
+		}
+		container, err := skeltest.NewNamespace()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := host.Close(); err != nil {
+			b.Fatal(err)
+		}
+		if err := container.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

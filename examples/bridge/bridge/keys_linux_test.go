@@ -429,3 +429,79 @@ func TestExample(t *testing.T) {
 		t.Errorf("reservations after DEL = %q", left)
 	}
 }
+
+// The keys about VLANs, as "bridge vlan" shows the port. C-57: CHECK sees one that is gone.
+func TestVLANKeys(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, keys string
+		want       []string // number, and p for PVID and u for untagged
+		del        string   // a VLAN to take the port out of; CHECK tells
+	}{
+		{"access", `,"vlan":100`, []string{"100pu"}, "100"},
+		{"access and the default one", `,"vlan":100,"preserveDefaultVlan":true`, []string{"1u", "100pu"}, "100"},
+		{"trunk", `,"vlanTrunk":[{"id":200},{"minID":300,"maxID":301}]`, []string{"1pu", "200", "300", "301"}, "301"},
+		{"access in the trunk", `,"vlan":100,"vlanTrunk":[{"minID":99,"maxID":101}]`, []string{"99", "100pu", "101"}, "99"},
+		{"empty trunk", `,"vlanTrunk":[]`, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n, ctx := newNode(t), t.Context()
+			network, c := n.Network(t, config("1.1.0", tt.keys, subnet4)), n.Container(t, "c1")
+			result, err := n.Runtime.Add(ctx, network, c.Attachment)
+			if err != nil && strings.Contains(err.Error(), "vlan filtering: operation not supported") {
+				nstest.Lacks(t, "bridge VLAN filtering", err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			port := result.Interfaces[1].Name
+			if got := portVLANs(t, n, port); tt.want != nil && !slices.Equal(got, tt.want) {
+				t.Errorf("VLANs of the port = %q, want %q", got, tt.want)
+			}
+			if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+				t.Errorf("CHECK: %v", err)
+			}
+			if tt.del != "" {
+				n.Host.Output(t, "bridge", "vlan", "del", "dev", port, "vid", tt.del)
+				if err := n.Runtime.Check(ctx, network, c.Attachment); err == nil || !strings.Contains(err.Error(), "VLAN "+tt.del) {
+					t.Errorf("CHECK without VLAN %s = %v, want an error that names it", tt.del, err)
+				}
+			}
+			if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
+				t.Errorf("DEL: %v", err)
+			}
+		})
+	}
+}
+
+// portVLANs returns the VLANs of a port, one by one.
+func portVLANs(t *testing.T, n *plugintest.Node, port string) []string {
+	t.Helper()
+	var ports []struct {
+		VLANs []struct {
+			VLAN  int      `json:"vlan"`
+			End   int      `json:"vlanEnd"`
+			Flags []string `json:"flags"`
+		} `json:"vlans"`
+	}
+	if err := json.Unmarshal(n.Host.Output(t, "bridge", "-j", "vlan", "show", "dev", port), &ports); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, p := range ports {
+		for _, v := range p.VLANs {
+			for id := v.VLAN; id <= max(v.VLAN, v.End); id++ {
+				text := fmt.Sprint(id)
+				if slices.Contains(v.Flags, "PVID") {
+					text += "p"
+				}
+				if slices.Contains(v.Flags, "Egress Untagged") {
+					text += "u"
+				}
+				all = append(all, text)
+			}
+		}
+	}
+	return all
+}

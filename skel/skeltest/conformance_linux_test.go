@@ -80,7 +80,7 @@ func TestExamine_kind(t *testing.T) {
 			t.Fatal(err)
 		}
 		target := skeltest.Target{Executable: path, Name: "nobody-knows", Profile: skeltest.Profile{Config: json.RawMessage(tt.config)}}
-		report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{"VER-002"}})
+		report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{ids("VER/002")}})
 		if err != nil || report.Kind != tt.want {
 			t.Errorf("%s: kind = %s, %v, want %s", tt.plugin, report.Kind, err, tt.want)
 		}
@@ -99,12 +99,12 @@ func TestExamine_misbehaviour(t *testing.T) {
 		rule   string // one that is broken
 		story  string // in the report
 	}{
-		{"hangs", "sleep 60", "VER-002", "VER-002", "no end after 1s"},
-		{"floods", "yes", "VER-002", "VER-002", "bytes of output"},
-		{"garbage", "head -c 5000 /dev/urandom", "VER-002", "VER-002", "JSON documents"},
-		{"lingers", `echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'; sleep 60 & exit 0`, "PROTO-041", "PROTO-041", "still holds its output open"},
-		{"succeeds always", "exit 0", "PROTO-006", "PROTO-006", "accepted, want an error"},
-		{"crashes", "kill -SEGV $$", "PROTO-047", "PROTO-047", "segmentation fault"},
+		{"hangs", "sleep 60", "VER/002", "VER/002", "no end after 1s"},
+		{"floods", "yes", "VER/002", "VER/002", "bytes of output"},
+		{"garbage", "head -c 5000 /dev/urandom", "VER/002", "VER/002", "JSON documents"},
+		{"lingers", `echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}'; sleep 60 & exit 0`, "PROTO/041", "PROTO/041", "still holds its output open"},
+		{"succeeds always", "exit 0", "PROTO/006", "PROTO/006", "accepted, want an error"},
+		{"crashes", "kill -SEGV $$", "PROTO/047", "PROTO/047", "segmentation fault"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestExamine_misbehaviour(t *testing.T) {
 				Kind: skeltest.KindInterface, TimeoutSeconds: 1, Versions: []types.Version{types.V110},
 			}}
 			begin := time.Now()
-			report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{tt.only}})
+			report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{ids(tt.only)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +126,7 @@ func TestExamine_misbehaviour(t *testing.T) {
 			if err := report.WriteText(&text, skeltest.TextOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Join(report.IDs(skeltest.Failed), " "); got != tt.rule || !strings.Contains(text.String(), tt.story) {
+			if got := strings.Join(report.IDs(skeltest.Failed), " "); got != ids(tt.rule) || !strings.Contains(text.String(), tt.story) {
 				t.Errorf("rules broken = %q, want %q, and in the report %q:\n%s", got, tt.rule, tt.story, text.String())
 			}
 		})
@@ -149,12 +149,12 @@ esac
 	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	only := []string{"PROTO-005", "PROTO-006", "PROTO-007", "VER-002", "DEL-017", "STA-011", "CONF-008"}
+	only := strings.Fields(ids("PROTO/005 PROTO/006 PROTO/007 VER/002 DEL/017 STA/011 CONF/008"))
 	report, err := skeltest.Examine(t.Context(), skeltest.Target{Executable: path, Profile: skeltest.Profile{Kind: skeltest.KindIPAM}}, skeltest.ExamineOptions{Only: only})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(report.IDs(skeltest.Failed), " "); got != "CONF-008" {
-		t.Errorf("rules broken by a shell script = %q, want CONF-008, which it does break", got)
+	if got := strings.Join(report.IDs(skeltest.Failed), " "); got != ids("CONF/008") {
+		t.Errorf("rules broken by a shell script = %q, want CONF/008, which it does break", got)
 	}
 }

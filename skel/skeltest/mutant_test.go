@@ -958,3 +958,10 @@ func TestExamine_everyMustHasAMutant(t *testing.T) {
 		}
 	}
 }
+
+var slashed = regexp.MustCompile(`\b([A-Z]+)/([0-9]{3})\b`)
+
+// ids turns the identifiers of rules into what they are. Tests of the kit write them
+// with a slash: the name of a rule in a test says that the test proves it of this
+// module's own code.
+func ids(text string) string { return slashed.ReplaceAllString(text, "$1-$2") }

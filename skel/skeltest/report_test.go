@@ -19,7 +19,7 @@ import (
 func rule(t *testing.T, id string) skeltest.Rule {
 	t.Helper()
 	for _, r := range skeltest.Rules() {
-		if r.ID == id {
+		if r.ID == ids(id) {
 			return r
 		}
 	}
@@ -72,18 +72,18 @@ func sample(t *testing.T) *skeltest.Report {
 	step := skeltest.Step{Path: "/opt/it's"}
 	step.Plugin, step.Environ, step.Stdin, step.Stdout, step.Exit = "p", []string{"CNI_COMMAND=DEL", "X=a b"}, []byte(`{"name":"it's"}`), []byte("\x1b<&"), 3
 	failed := func(id string, v types.Version) skeltest.Outcome {
-		return skeltest.Outcome{Rule: rule(t, id), Version: v, Status: skeltest.Failed, Why: []string{"because of " + id}, Steps: []skeltest.Step{step}}
+		return skeltest.Outcome{Rule: rule(t, id), Version: v, Status: skeltest.Failed, Why: []string{"because of " + ids(id)}, Steps: []skeltest.Step{step}}
 	}
 	return &skeltest.Report{
 		Plugin: "p", Kind: skeltest.KindIPAM, Versions: []types.Version{types.V100, types.V110}, Notes: []string{"a note"},
 		Outcomes: []skeltest.Outcome{
-			failed("CONF-008", types.V100),
-			failed("CONF-008", types.V110),
-			{Rule: rule(t, "VER-002"), Version: types.V110, Status: skeltest.Passed},
-			failed("VER-009", types.V110),
-			{Rule: rule(t, "VER-015"), Status: skeltest.NotApplicable, Why: []string{"of another kind"}},
-			failed("ERR-005", types.V110),
-			{Rule: rule(t, "ERR-007"), Status: skeltest.NotTestable, Why: []string{"it does not show"}},
+			failed("CONF/008", types.V100),
+			failed("CONF/008", types.V110),
+			{Rule: rule(t, "VER/002"), Version: types.V110, Status: skeltest.Passed},
+			failed("VER/009", types.V110),
+			{Rule: rule(t, "VER/015"), Status: skeltest.NotApplicable, Why: []string{"of another kind"}},
+			failed("ERR/005", types.V110),
+			{Rule: rule(t, "ERR/007"), Status: skeltest.NotTestable, Why: []string{"it does not show"}},
 		},
 	}
 }
@@ -97,10 +97,10 @@ func TestReport_WriteText(t *testing.T) {
 		not     []string
 	}{
 		{"plain", skeltest.TextOptions{}, []string{
-			"p, a plugin of kind ipam, at 1.0.0, 1.1.0", "note: a note", "failure CONF-008", "warning VER-009", "advice ERR-005",
-			"MUST of the specification; at 1.0.0, 1.1.0", "because of CONF-008", "env -i CNI_COMMAND=DEL 'X=a b' ", "exit status 3",
+			"p, a plugin of kind ipam, at 1.0.0, 1.1.0", "note: a note", "failure CONF/008", "warning VER/009", "advice ERR/005",
+			"MUST of the specification; at 1.0.0, 1.1.0", "because of CONF/008", "env -i CNI_COMMAND=DEL 'X=a b' ", "exit status 3",
 		}, []string{"\x1b", "of another kind"}},
-		{"verbose", skeltest.TextOptions{Verbose: true}, []string{"VER-015", "of another kind", "it does not show", "passed         VER-002"}, []string{"\x1b"}},
+		{"verbose", skeltest.TextOptions{Verbose: true}, []string{"VER/015", "of another kind", "it does not show", "passed         VER/002"}, []string{"\x1b"}},
 		{"in colour", skeltest.TextOptions{Color: true}, []string{"\x1b[31;1mfailure\x1b[0m"}, nil},
 	}
 	for _, tt := range tests {
@@ -109,7 +109,7 @@ func TestReport_WriteText(t *testing.T) {
 			t.Error(err)
 		}
 		for _, want := range tt.want {
-			if !strings.Contains(b.String(), want) {
+			if !strings.Contains(b.String(), ids(want)) {
 				t.Errorf("%s: want %q in\n%s", tt.name, want, b.String())
 			}
 		}
@@ -176,7 +176,7 @@ func TestReport_Broken(t *testing.T) {
 			t.Errorf("Broken(%s) = %d outcomes, want %d", severity, got, want)
 		}
 	}
-	if got := strings.Join(r.IDs(skeltest.Failed), " "); got != "CONF-008 VER-009 ERR-005" {
+	if got := strings.Join(r.IDs(skeltest.Failed), " "); got != ids("CONF/008 VER/009 ERR/005") {
 		t.Errorf("IDs(failed) = %q, each once", got)
 	}
 }

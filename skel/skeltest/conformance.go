@@ -47,6 +47,9 @@ func Conformance(t *testing.T, target Target) {
 	for _, note := range report.Notes {
 		t.Log(note)
 	}
+	if report.AddFails != "" {
+		t.Error(report.AddFails)
+	}
 	if len(report.Notes) > 0 && os.Getenv("REQUIRE_KERNEL_TESTS") != "" && target.inProcess() == nil {
 		t.Error("the examination is not whole")
 	}
@@ -147,7 +150,7 @@ func Examine(ctx context.Context, target Target, o ExamineOptions) (*Report, err
 	x := &examiner{target: target, ctx: ctx, dir: dir, works: map[types.Version]bool{}, cannot: map[types.Version]string{}}
 	report := &Report{Plugin: target.Name}
 	report.Notes = x.probe()
-	report.Kind, report.Versions = x.target.Profile.Kind, x.versions
+	report.Kind, report.Versions, report.AddFails = x.target.Profile.Kind, x.versions, x.addFails()
 	report.Outcomes = x.examine(o)
 	slices.SortStableFunc(report.Outcomes, byRule())
 	return report, ctx.Err()
@@ -193,11 +196,22 @@ func (x *examiner) probe() (notes []string) {
 	for _, v := range x.versions {
 		x.probeAdd(v)
 	}
-	newest := x.versions[len(x.versions)-1]
-	if x.canAdd() && !x.works[newest] && (x.namespaces || x.target.Profile.Kind == KindIPAM) {
-		notes = append(notes, "ADD does not succeed, so that little of it can be examined; is the profile right? "+x.cannot[newest])
-	}
 	return notes
+}
+
+// addFails says why a plain ADD does not succeed; see [Report.AddFails]. A chained plugin
+// that may lack privileges is not blamed.
+func (x *examiner) addFails() string {
+	if !x.namespaces && x.target.Profile.Kind != KindIPAM && (x.target.Profile.Kind != KindChained || x.target.inProcess() == nil) {
+		return ""
+	}
+	for _, v := range slices.Backward(x.versions) {
+		if x.works[v] || x.target.Profile.Kind == KindChained && v < types.V030 {
+			continue
+		}
+		return fmt.Sprintf("at version %s ADD does not succeed, so that little can be examined; is the profile right? %s", v, x.cannot[v])
+	}
+	return ""
 }
 
 // canAdd reports whether an ADD of this kind of plugin can be tried here.

@@ -45,6 +45,9 @@ func TestExamine_examples(t *testing.T) {
 				}
 				t.Errorf("rules broken: %v\n%s", got, text.String())
 			}
+			if report.AddFails != "" {
+				t.Error(report.AddFails)
+			}
 			if passed := len(report.IDs(skeltest.Passed)); passed < 120 {
 				t.Errorf("rules passed = %d, want more than 120: the examination was not whole: %v", passed, report.Notes)
 			}
@@ -83,6 +86,31 @@ func TestExamine_kind(t *testing.T) {
 		report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{ids("VER/002")}})
 		if err != nil || report.Kind != tt.want {
 			t.Errorf("%s: kind = %s, %v, want %s", tt.plugin, report.Kind, err, tt.want)
+		}
+	}
+}
+
+// A plugin whose ADD does not even succeed is not taken for a good one.
+func TestExamine_addFails(t *testing.T) {
+	t.Parallel()
+	nstest.New(t)
+	tests := []struct {
+		plugin string
+		config string
+		fails  bool
+	}{
+		{"ptp", `{"ipam":{"type":"${IPAM}"}}`, false},
+		{"ptp", `{"ipam":{"type":"no-such-plugin"}}`, true},
+		{"host-local", `{"ipam":{"type":"host-local"}}`, true},
+	}
+	for _, tt := range tests {
+		target := skeltest.Target{Executable: skeltest.Self(t, tt.plugin), Profile: skeltest.Profile{Config: json.RawMessage(tt.config)}}
+		report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{ids("VER/002")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := report.AddFails != ""; got != tt.fails {
+			t.Errorf("%s with %s: AddFails = %q, want one: %t", tt.plugin, tt.config, report.AddFails, tt.fails)
 		}
 	}
 }

@@ -264,8 +264,10 @@ func TestExamine_interfaceMutants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, note := range report.Notes {
-				t.Error(note)
+			for _, note := range append(report.Notes, report.AddFails) {
+				if note != "" {
+					t.Error(note)
+				}
 			}
 			wantBroken(t, m.name, report.IDs(skeltest.Failed))
 		})

@@ -45,6 +45,10 @@ type Report struct {
 	Versions []types.Version
 	// Notes say what kept the examination from being whole.
 	Notes []string
+	// AddFails says why a plain ADD does not succeed, so that most of what a plugin does
+	// could not be examined: the plugin is broken, or the profile is wrong. Empty: it
+	// succeeds, or could not be tried.
+	AddFails string
 	// Outcomes are in the order of the rules, and then of the versions.
 	Outcomes []Outcome
 }

@@ -31,6 +31,7 @@ type jsonReport struct {
 	Kind     Kind          `json:"kind"`
 	Versions []string      `json:"versions"`
 	Notes    []string      `json:"notes,omitempty"`
+	AddFails string        `json:"addFails,omitempty"`
 	Failures int           `json:"failures"`
 	Warnings int           `json:"warnings"`
 	Advice   int           `json:"advice"`
@@ -41,7 +42,7 @@ type jsonReport struct {
 // An entry of a broken rule has the versions that show it, and the commands of the
 // last of them.
 func (r *Report) WriteJSON(w io.Writer) error {
-	report := jsonReport{Plugin: r.Plugin, Kind: r.Kind, Notes: r.Notes, Versions: strings.Split(versionList(r), ", ")}
+	report := jsonReport{Plugin: r.Plugin, Kind: r.Kind, Notes: r.Notes, AddFails: r.AddFails, Versions: strings.Split(versionList(r), ", ")}
 	for _, v := range r.verdicts() {
 		entry := jsonOutcome{
 			ID: v.rule.ID, Group: v.rule.Group(), Level: v.rule.Level, Basis: v.rule.Basis, Since: v.rule.Since,
@@ -133,6 +134,10 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 			suite.Skipped++
 		}
 		suite.Cases = append(suite.Cases, c)
+	}
+	if r.AddFails != "" {
+		suite.Cases = append(suite.Cases, junitCase{Class: r.Plugin, Name: "a plain ADD", Time: "0", Failure: &junitMessage{Message: printable(r.AddFails)}})
+		suite.Failures++
 	}
 	suite.Tests = len(suite.Cases)
 	if _, err := io.WriteString(w, xml.Header); err != nil {

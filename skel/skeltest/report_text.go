@@ -50,6 +50,9 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "%s %s\n", p.paint(yellow, "note:"), note)
 	}
+	if r.AddFails != "" {
+		fmt.Fprintf(&b, "%s %s\n", p.paint(red, "not examined:"), r.AddFails)
+	}
 	for _, severity := range []Severity{Failure, Warning, Advice} {
 		r.writeBroken(&b, p, severity)
 	}

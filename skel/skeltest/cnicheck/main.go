@@ -15,7 +15,8 @@
 //	{"kind": "interface", "config": {"bridge": "br7", "ipam": {"type": "${IPAM}"}}}
 //
 // The exit status is 1 if the plugin breaks a MUST of the specification, and 2 if it
-// could not be examined. Warnings and advice do not change it.
+// could not be examined, for example since not even a plain ADD succeeds with this
+// profile. Warnings and advice do not change it.
 //
 // With "run" for its first argument it plays a runtime, for one command; see
 // cnicheck run -h.
@@ -162,6 +163,9 @@ func examineCommand(args []string) int {
 	}
 	if len(report.Broken(skeltest.Failure)) > 0 {
 		return 1
+	}
+	if report.AddFails != "" {
+		return 2
 	}
 	return 0
 }

@@ -3,11 +3,13 @@
 package netutil_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -273,6 +275,30 @@ func TestEnds_Compare(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Both ends work when it returns, and an end that is down is not waited for for ever.
+func TestEnds_WaitRunning(t *testing.T) {
+	t.Parallel()
+	host, sandbox := newSpace(t), newSpace(t)
+	v := plugged(t, host, sandbox, "host0", "", 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	e := &netutil.Ends{Host: host.Conn, Sandbox: sandbox.Conn, NS: sandbox.ns}
+	if err := e.WaitRunning(ctx, v); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("WaitRunning with the container's end down = %v, want %v", err, context.DeadlineExceeded)
+	}
+	if err := sandbox.SetUp(t.Context(), v.Peer.Index); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.WaitRunning(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	for s, name := range map[space]string{host: "host0", sandbox: "eth0"} {
+		if got := s.ipJSON(t, "link", "show", name)[0]["operstate"]; got != "UP" {
+			t.Errorf("state of %s = %v, want UP", name, got)
+		}
+	}
 }
 
 // The host's side, as CHECK of ptp looks at it.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 	"github.com/cnikit/cnikit/ns"
@@ -62,6 +63,21 @@ func (e *Ends) Veth(ctx context.Context, name string) (*Veth, error) {
 		return nil, err
 	}
 	return &Veth{Host: port, Peer: link}, nil
+}
+
+// runningLimit is how long a cable may take to carry packets, both of whose ends are up.
+// It takes next to no time unless somebody sets an end down meanwhile.
+const runningLimit = 5 * time.Second
+
+// WaitRunning waits until packets can be sent at both ends of a veth that were set up,
+// at most five seconds. Before, the kernel drops them; see [Conn.WaitRunning].
+func (e *Ends) WaitRunning(ctx context.Context, v *Veth) error {
+	ctx, cancel := context.WithTimeout(ctx, runningLimit)
+	defer cancel()
+	if err := e.Host.WaitRunning(ctx, v.Host.Index); err != nil {
+		return err
+	}
+	return e.Sandbox.WaitRunning(ctx, v.Peer.Index)
 }
 
 // Compare compares what the sandbox has with what a result says of its interface: it

@@ -72,7 +72,8 @@ func newLink(l *rtnl.Link) *Link {
 }
 
 // running tells a link that works from one that is only up. Some kinds, such as
-// loopback, never say in what state they are; of those the carrier has to do.
+// loopback, never say in what state they are; of those the carrier has to do. A veth
+// says it soon after it got its carrier, and sends nothing before.
 //
 // Kernel: Documentation/networking/operstates.rst.
 func running(l *rtnl.Link) bool {
@@ -80,7 +81,7 @@ func running(l *rtnl.Link) bool {
 	case l.Flags&rtnl.FlagUp == 0:
 		return false
 	case l.OperState == rtnl.OperUnknown:
-		return l.Flags&rtnl.FlagLowerUp != 0
+		return l.Flags&rtnl.FlagLowerUp != 0 && l.Kind != "veth"
 	}
 	return l.OperState == rtnl.OperUp
 }

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"time"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
@@ -241,10 +240,6 @@ func (a *attachment) masquerade(ctx context.Context) error {
 	return netutil.EnsureMasquerade(ctx, owner(a.request), a.result.IPs, firewall(a.request))
 }
 
-// runningLimit is how long a cable may take to carry packets, both of whose ends are up.
-// It takes no time unless somebody sets an end down meanwhile.
-const runningLimit = 5 * time.Second
-
 // configure sets up the container's end, and the host's end last, since packets
 // flow from then on. Who remembers the last container that had the address is told.
 func (a *attachment) configure(ctx context.Context) error {
@@ -267,9 +262,7 @@ func (a *attachment) configure(ctx context.Context) error {
 	if err := a.Host.SetUp(ctx, a.veth.Host.Index); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, runningLimit)
-	defer cancel()
-	if err := a.Host.WaitRunning(ctx, a.veth.Host.Index); err != nil {
+	if err := a.WaitRunning(ctx, a.veth); err != nil {
 		return err
 	}
 	return a.Sandbox.Readvertise(ctx, a.veth.Peer)

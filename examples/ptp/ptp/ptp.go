@@ -152,7 +152,7 @@ func configure(ctx context.Context, e *netutil.Ends, veth *netutil.Veth, result 
 			return err
 		}
 	}
-	return nil
+	return e.WaitRunning(ctx, veth)
 }
 
 // hostRoute is the route from the host to the container. It takes the place of one

@@ -618,7 +618,7 @@ func (o Outcome) story() string {
 		}
 		fmt.Fprintf(&b, " (%v)\n", s.Duration.Round(time.Millisecond/10))
 	}
-	return b.String()
+	return printable(b.String()) // what a plugin prints may be anything, and this goes to terminals
 }
 
 func basisInWords(basis string) string {

@@ -119,7 +119,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 				seconds += s.Duration.Seconds()
 			}
 			if o.Status == Failed {
-				story.WriteString(printable(o.story()))
+				story.WriteString(o.story())
 			}
 		}
 		c.Time = fmt.Sprintf("%.3f", seconds)
@@ -152,7 +152,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	return err
 }
 
-// printable replaces what XML cannot hold.
+// printable replaces what neither XML nor a terminal should get.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\n' && r != '\t' {

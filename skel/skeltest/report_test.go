@@ -70,7 +70,7 @@ func TestRule_Severity(t *testing.T) {
 func sample(t *testing.T) *skeltest.Report {
 	t.Helper()
 	step := skeltest.Step{Path: "/opt/it's"}
-	step.Plugin, step.Environ, step.Stdin, step.Stdout, step.Exit = "p", []string{"CNI_COMMAND=DEL", "X=a b"}, []byte(`{"name":"it's"}`), []byte("\x1b<&"), 3
+	step.Plugin, step.Environ, step.Stdin, step.Stdout, step.Exit = "p", []string{"CNI_COMMAND=DEL", "X=a b"}, []byte("{\"name\":\"it's\x1b\x00\"}"), []byte("\x1b<&"), 3
 	failed := func(id string, v types.Version) skeltest.Outcome {
 		return skeltest.Outcome{Rule: rule(t, id), Version: v, Status: skeltest.Failed, Why: []string{"because of " + ids(id)}, Steps: []skeltest.Step{step}}
 	}

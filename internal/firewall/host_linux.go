@@ -57,7 +57,7 @@ func Open(_ context.Context, c Config) (*Host, error) {
 	if h.conn, err = dial(); err != nil {
 		return nil, err
 	}
-	if h.ns, h.nsID, err = nsfs.Open("/proc/thread-self/ns/net"); err != nil {
+	if h.ns, h.nsID, err = nsfs.OpenSelf(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	h.conn.enter = h.inside

@@ -54,9 +54,6 @@ func (t *trial) works(c *call, what string) *Step {
 // request that every plugin accepts, with or without privileges.
 func (t *trial) baselineDEL() { t.works(t.call("DEL"), "DEL of an unknown container") }
 
-// deletes reports whether a DEL of an unknown container succeeds.
-func (t *trial) deletes() bool { return !t.run(t.call("DEL")).failed() }
-
 func (t *trial) wantCode(s *Step, what string, codes ...types.Code) {
 	if code, ok := s.code(); ok && !slices.Contains(codes, code) {
 		t.fail("%s: code %d, want %s", what, uint(code), codeList(codes))

@@ -132,8 +132,8 @@ func (c *Conn) ListLinks(ctx context.Context, f LinkFilter) ([]Link, error) {
 	return links, nil
 }
 
-// SetUp sets a link up. A port of a bridge without STP forwards when it returns, if
-// the other end of the veth was up before.
+// SetUp sets a link up. A veth may not send yet when it returns: the kernel starts its
+// queues a moment after both ends are up, see [Ends.WaitRunning].
 //
 // Equivalent to: ip link set NAME up
 func (c *Conn) SetUp(ctx context.Context, index int) error {

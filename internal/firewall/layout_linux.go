@@ -69,13 +69,34 @@ func (l layout) build() []change {
 
 // settle returns the changes that put the rules of t in order, none if they are. want
 // makes the layout, which may keep something of the rules seen.
-func (c *conn) settle(t table, want func(seen []ruleSeen) layout) ([]change, error) {
-	seen, err := c.rules(t, "")
-	if err != nil {
+func (c *conn) settle(t table, want func(seen []ruleSeen) (layout, error)) ([]change, error) {
+	l, intact, err := c.compare(t, want)
+	if err != nil || intact {
 		return nil, err
 	}
-	if l := want(seen); !l.intact(seen) {
-		return l.build(), nil
+	return l.build(), nil
+}
+
+// compare reads the rules of t and reports whether they are those of the layout that
+// want makes of them. Rules that are not have to be seen twice, else the error is
+// errChanged: a list made while the kernel takes in a transaction may have rules of
+// before and of after.
+func (c *conn) compare(t table, want func(seen []ruleSeen) (layout, error)) (l layout, intact bool, err error) {
+	seen, err := c.rules(t, "")
+	if err != nil {
+		return layout{}, false, err
 	}
-	return nil, nil
+	if l, err = want(seen); err != nil || l.intact(seen) {
+		return l, true, err
+	}
+	again, err := c.rules(t, "")
+	if err == nil && !slices.EqualFunc(seen, again, func(a, b ruleSeen) bool { return a.handle == b.handle }) {
+		err = errChanged
+	}
+	return l, false, err
+}
+
+// constant makes l, whatever rules were seen.
+func constant(l layout) func([]ruleSeen) (layout, error) {
+	return func([]ruleSeen) (layout, error) { return l, nil }
 }

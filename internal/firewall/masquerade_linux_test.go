@@ -3,6 +3,7 @@
 package firewall_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -442,6 +443,44 @@ func TestMasquerade_concurrent(t *testing.T) {
 		})
 		if got := listed(t, h, "none") + listed(t, open(t, n, backend), "even") + listed(t, open(t, n, backend), "large"); got != "" {
 			t.Errorf("left: %s", got)
+		}
+	})
+}
+
+// TestMasquerade_checkBesideAdd checks a container while others of its network bring new
+// subnets, and with them new rules. What a list shows meanwhile is no difference.
+func TestMasquerade_checkBesideAdd(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		n := nstest.New(t)
+		adds, checks := open(t, n, backend), open(t, n, backend)
+		o, addrs := numbered(0)
+		if err := adds.EnsureMasquerade(t.Context(), o, addrs); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() {
+			var errs []error
+			for i := range 30 {
+				other, more := numbered(1 + i)
+				other.Network = o.Network
+				more[0] = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 2, byte(i), 2}), 24)
+				errs = append(errs, adds.EnsureMasquerade(t.Context(), other, more))
+			}
+			done <- errors.Join(errs...)
+		}()
+		for times := 1; ; times++ {
+			if err := checks.CheckMasquerade(t.Context(), o, addrs); err != nil {
+				t.Errorf("check %d: %v", times, err)
+			}
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			default:
+			}
 		}
 	})
 }

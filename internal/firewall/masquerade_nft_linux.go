@@ -125,12 +125,17 @@ func ownSubnets(seen []ruleSeen, addrs []netip.Prefix) []netip.Prefix {
 	return own
 }
 
+// layout returns what makes the table of a network of the rules seen there.
+func (m nftMasquerade) layout(network string, addrs []netip.Prefix) func(seen []ruleSeen) (layout, error) {
+	return func(seen []ruleSeen) (layout, error) {
+		return masqueradeLayout(network, ownSubnets(seen, addrs)), nil
+	}
+}
+
 // ensure masquerades addrs for o.
 func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	return retry(ctx, func() error {
-		changes, err := m.conn.settle(masqueradeTable(o.Network), func(seen []ruleSeen) layout {
-			return masqueradeLayout(o.Network, ownSubnets(seen, addrs))
-		})
+		changes, err := m.conn.settle(masqueradeTable(o.Network), m.layout(o.Network, addrs))
 		if err != nil {
 			return err
 		}
@@ -240,12 +245,12 @@ func (m nftMasquerade) holder(t table, f family, a netip.Addr) (string, error) {
 func (m nftMasquerade) check(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	return retry(ctx, func() error {
 		t := masqueradeTable(o.Network)
-		seen, err := m.conn.rules(t, "")
+		_, intact, err := m.conn.compare(t, m.layout(o.Network, addrs))
 		if err != nil {
 			return err
 		}
 		var errs []error
-		if !masqueradeLayout(o.Network, ownSubnets(seen, addrs)).intact(seen) {
+		if !intact {
 			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
 		}
 		for _, f := range families() {

@@ -163,13 +163,13 @@ func (c *conn) read() ([]byte, error) {
 // receive reads the answer to request seq to its end.
 func (c *conn) receive(seq uint32, f func(reply) error) error {
 	var failed error
-	interrupted, datagrams := false, 0
+	interrupted := false
 	for {
 		b, err := c.read()
 		if err != nil {
 			return err
 		}
-		data, end := false, false
+		end := false
 		err = eachMessage(b, func(h unix.NlMsghdr, payload []byte) error {
 			if h.Seq != seq {
 				return nil // the rest of an answer that was given up
@@ -177,11 +177,10 @@ func (c *conn) receive(seq uint32, f func(reply) error) error {
 			switch h.Type {
 			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
 				end = true
-				// An interruption after the one datagram of a short list is not one.
-				interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0 && datagrams > 1
+				// A change during the first datagram shows in no other place.
+				interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0
 				return errnoOf(payload)
 			}
-			data = true
 			interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0
 			if f == nil || failed != nil || len(payload) < 4 {
 				return nil
@@ -189,9 +188,6 @@ func (c *conn) receive(seq uint32, f func(reply) error) error {
 			failed = f(reply{typ: h.Type, family: payload[0], attrs: payload[4:]})
 			return nil
 		})
-		if data {
-			datagrams++
-		}
 		switch {
 		case err != nil:
 			return err

@@ -240,6 +240,12 @@ type ruleSeen struct {
 
 // rules lists the rules of t in their order, or of one chain if chain is not empty.
 // There are none if there is no such table or chain.
+//
+// A rule counts once. The kernel goes on with a list by the number of rules passed, and
+// counts those of a transaction that it has not taken in yet: rules seen come again,
+// and no mark says that the list was interrupted.
+//
+// Source: https://github.com/torvalds/linux/blob/v6.12/net/netfilter/nf_tables_api.c (__nf_tables_dump_rules)
 func (c *conn) rules(t table, chain string) ([]ruleSeen, error) {
 	a := attrs(nil).str(unix.NFTA_RULE_TABLE, t.name)
 	if chain != "" {
@@ -265,7 +271,8 @@ func (c *conn) rules(t table, chain string) ([]ruleSeen, error) {
 			return nil
 		})
 		// Kernels before 4.17 do not filter by table.
-		if name == t.name && r.family == t.family && (chain == "" || chain == s.chain) {
+		again := slices.ContainsFunc(seen, func(b ruleSeen) bool { return b.handle == s.handle })
+		if name == t.name && r.family == t.family && (chain == "" || chain == s.chain) && !again {
 			seen = append(seen, s)
 		}
 		return err

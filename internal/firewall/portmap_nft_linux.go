@@ -135,9 +135,6 @@ func (p PortMap) claims(f Forward) bool {
 
 // ensure maps ports for o, and no others.
 func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
-	if _, err := portLayout(o.Network, p, nil); err != nil {
-		return err
-	}
 	fresh := false // whether to make the set of claims
 	// Whether to read the elements first: see the same of masquerading.
 	exact, err := m.conn.hasEntry(portsTable(o.Network), forwardsSet, o.Mark())
@@ -145,7 +142,7 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 		return err
 	}
 	return retry(ctx, func() error {
-		changes, err := m.settle(o.Network, p)
+		changes, err := m.conn.settle(portsTable(o.Network), m.layout(o.Network, p))
 		if err != nil {
 			return err
 		}
@@ -169,15 +166,11 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 	})
 }
 
-// settle returns the changes that put the rules of a network in order.
-func (m nftPortMap) settle(network string, p PortMap) ([]change, error) {
-	return m.conn.settle(portsTable(network), func(seen []ruleSeen) layout {
-		l, err := portLayout(network, p, sourceSubnets(seen, p.Subnets))
-		if err != nil {
-			panic("conditions were understood before: " + err.Error())
-		}
-		return l
-	})
+// layout returns what makes the table of a network of the rules seen there.
+func (m nftPortMap) layout(network string, p PortMap) func(seen []ruleSeen) (layout, error) {
+	return func(seen []ruleSeen) (layout, error) {
+		return portLayout(network, p, sourceSubnets(seen, p.Subnets))
+	}
 }
 
 // sourceSubnets returns the subnets that the rules seen masquerade, and more.
@@ -309,16 +302,12 @@ func (s *placedSet) add(e placed) {
 func (m nftPortMap) check(ctx context.Context, o Owner, p PortMap) error {
 	return retry(ctx, func() error {
 		t, mark := portsTable(o.Network), o.Mark()
-		seen, err := m.conn.rules(t, "")
-		if err != nil {
-			return err
-		}
-		l, err := portLayout(o.Network, p, sourceSubnets(seen, p.Subnets))
+		_, intact, err := m.conn.compare(t, m.layout(o.Network, p))
 		if err != nil {
 			return err
 		}
 		var errs []error
-		if !l.intact(seen) {
+		if !intact {
 			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
 		}
 		has, _, err := m.owned(o)

@@ -120,7 +120,7 @@ func (h *Host) EnsureSpoofFilter(ctx context.Context, p Port) error {
 	t, mark := spoofTable(p.Owner.Network), p.Owner.Mark()
 	port, sender := p.key()
 	return retry(ctx, func() error {
-		changes, err := h.conn.settle(t, func([]ruleSeen) layout { return spoofLayout(p.Owner.Network) })
+		changes, err := h.conn.settle(t, constant(spoofLayout(p.Owner.Network)))
 		if err != nil {
 			return err
 		}
@@ -190,11 +190,11 @@ func (h *Host) CheckSpoofFilter(ctx context.Context, p Port) error {
 	t, mark := spoofTable(p.Owner.Network), p.Owner.Mark()
 	port, sender := p.key()
 	return retry(ctx, func() error {
-		seen, err := h.conn.rules(t, "")
+		_, intact, err := h.conn.compare(t, constant(spoofLayout(p.Owner.Network)))
 		if err != nil {
 			return err
 		}
-		if !spoofLayout(p.Owner.Network).intact(seen) {
+		if !intact {
 			return fmt.Errorf("nftables table bridge %s: rules missing or changed: %w", t.name, errDiffers)
 		}
 		entries, err := h.conn.entries(t, spoofOwners, mark)

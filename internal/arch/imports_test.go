@@ -43,6 +43,7 @@ var laws = []struct {
 	{"internal/golden", law{}},
 	{"internal/bench", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ns", "netutil", "internal/*", "examples/*/*"}}},
 	{"internal/plugintest", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ns", "netutil", "internal/*", "examples/*/*"}}},
+	{"internal/campaign", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ipam/storetest", "ns", "netutil", "internal/*", "examples/*/*"}}},
 	{"internal/rtnl", law{ours: []string{"internal/nsfs"}, others: []string{"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"}}},
 	{"internal/firewall", law{ours: []string{"internal/nsfs"}, others: []string{"github.com/coreos/go-iptables", "github.com/google/nftables", "golang.org/x/sys"}}},
 	// An example uses the public API alone, as its readers will. It may be split into a

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package campaign proves that plugins on cnikit lose nothing and leak nothing: they are
+// killed, refused, raced, loaded and lied to, and then what is left is looked at.
+//
+// It has tests only. Each runs a short campaign when it runs with the others, and a long
+// one when it is given time:
+//
+//	go test ./internal/campaign -v -timeout 0 -run Races -args -for 10m -seed 7
+//
+// Run it as root, or where the kernel lets users make namespaces. A campaign that fails
+// names its seed. RESULTS.md beside this file has the figures of long runs.
+package campaign

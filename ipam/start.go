@@ -42,10 +42,18 @@ type Started struct {
 //	… // make the interface; return if that fails
 //	result, err := s.Finish()
 //
-// What a plugin inside this process costs is nothing, so it begins with Finish. All
-// else is as for [Add] and, for the other commands, [Del].
+// What a plugin inside this process costs is nothing, so it begins with Finish. An
+// empty plugin is a network without addresses: nothing is started, and ADD has an empty
+// result. All else is as for [Add] and, for the other commands, [Del].
 func Start(ctx context.Context, call types.Call, plugin string) *Started {
 	s := &Started{call: call}
+	if plugin == "" {
+		s.cancel = func() {}
+		if call.Command == types.CommandAdd {
+			s.result = &types.Result{}
+		}
+		return s
+	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.d, s.err = find(call, plugin)
 	if s.err != nil || s.d.local != nil {
@@ -69,9 +77,9 @@ func (s *Started) Release() {
 	}
 }
 
-// Finish hands the configuration over, unless [Started.Release] has, waits for the end and returns the result,
-// which is nil for all commands but ADD. After [Started.Abandon] the error is
-// [context.Canceled].
+// Finish hands the configuration over, unless [Started.Release] has, waits for the end
+// and returns the result, which is nil for all commands but ADD. After [Started.Abandon]
+// the error is [context.Canceled].
 func (s *Started) Finish() (*types.Result, error) {
 	s.once.Do(func() {
 		defer s.cancel()
@@ -104,6 +112,22 @@ func (s *Started) Abandon() {
 		}
 		s.err = cmp.Or(s.err, context.Canceled)
 	})
+}
+
+// Undo runs the delegate with DEL, to take back an ADD that Finish has returned the
+// result of. It is a step for a caller whose own ADD fails later:
+//
+//	r.Undo(s.Undo)
+//
+// Spec: checklist DLG-009.
+func (s *Started) Undo(ctx context.Context) error {
+	if s.d.path == "" {
+		return nil
+	}
+	d := s.d
+	d.input = nil
+	_, err := d.run(ctx, s.call, types.CommandDel)
+	return err
 }
 
 // heldInput is standard input that waits until it is ready.

@@ -153,12 +153,18 @@ func reachable(gw netip.Addr, ips []types.IP) bool {
 // matter, and what a result does not mention is not asked for: in particular, an address
 // alone in its subnet needs no route to that.
 func (c *Conn) Compare(ctx context.Context, name string, ips []types.IP, routes []types.Route) error {
+	return c.compare(ctx, name, "", ips, routes)
+}
+
+// compare is Compare, and compares the hardware address unless mac is empty.
+func (c *Conn) compare(ctx context.Context, name, mac string, ips []types.IP, routes []types.Route) error {
 	link, err := c.Link(ctx, name)
 	if err != nil {
 		return err
 	}
 	var m mismatch
 	m.add(!link.Up, "state", "down", "up")
+	m.add(mac != "" && mac != link.MAC.String(), "hardware address", link.MAC.String(), mac)
 	addrs, err := c.ListAddrs(ctx, link.Index)
 	if err != nil {
 		return err

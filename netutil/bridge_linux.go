@@ -94,6 +94,26 @@ func (c *Conn) adoptBridge(ctx context.Context, br *Link, cfg BridgeConfig) (*Li
 	return br, c.startBridge(ctx, br, cfg)
 }
 
+// CompareBridge compares a bridge with what [Conn.EnsureBridge] makes of cfg, and returns
+// it: a bridge, up, promiscuous and filtering VLANs if that is asked for. Its MTU follows
+// its ports and is not compared. The error is a [MismatchError] that tells what is
+// different, and [fs.ErrNotExist] if there is no such link.
+func (c *Conn) CompareBridge(ctx context.Context, name string, cfg BridgeConfig) (*Link, error) {
+	br, err := c.Link(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	var m mismatch
+	m.add(br.Kind != "bridge", "kind", kindName(br.Kind), "bridge")
+	m.add(!br.Up, "state", "down", "up")
+	m.add(cfg.Promisc && !br.Promisc, "promiscuous mode", "off", "on")
+	m.add(cfg.VLANFiltering && br.Bridge != nil && !br.Bridge.VLANFiltering, "vlan filtering", "off", "on")
+	if err := m.err("link " + br.Name); err != nil {
+		return nil, err
+	}
+	return br, nil
+}
+
 // startBridge sets what is not yet as it should be, and the bridge up.
 //
 // The MTU is set here and not at creation, because only then it is taken for the will

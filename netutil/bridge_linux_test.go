@@ -5,6 +5,7 @@ package netutil_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"sync"
@@ -139,6 +140,28 @@ func TestConn_EnsureBridge_Adopt(t *testing.T) {
 	if ra := s.sysctl(t, "ipv6/conf/br0/accept_ra"); ra != "0" {
 		t.Errorf("accept_ra = %s, want 0", ra)
 	}
+}
+
+// CHK-006: the other half of it.
+func TestConn_CompareBridge(t *testing.T) {
+	t.Parallel()
+	ctx, s := t.Context(), newSpace(t)
+	cfg := netutil.BridgeConfig{MTU: 1400, Promisc: true}
+	if _, err := s.CompareBridge(ctx, "br0", cfg); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("CompareBridge of none = %v, want %v", err, fs.ErrNotExist)
+	}
+	s.bridge(t, "br0", cfg)
+	br, err := s.CompareBridge(ctx, "br0", cfg)
+	if err != nil || br.Name != "br0" {
+		t.Errorf("CompareBridge = %+v, %v, want it as it is", br, err)
+	}
+	_, err = s.CompareBridge(ctx, "br0", netutil.BridgeConfig{VLANFiltering: true})
+	wantMismatch(t, "CompareBridge of one that filters no VLANs", err, "vlan filtering")
+	s.test.Output(t, "ip", "link", "set", "br0", "down", "promisc", "off", "mtu", "1300")
+	_, err = s.CompareBridge(ctx, "br0", cfg)
+	wantMismatch(t, "CompareBridge of one that is down", err, "state", "promiscuous mode")
+	_, err = s.CompareBridge(ctx, "lo", netutil.BridgeConfig{})
+	wantMismatch(t, "CompareBridge of the loopback link", err, "kind", "state")
 }
 
 func TestConn_EnsureBridge_VLANs(t *testing.T) {

@@ -185,6 +185,18 @@ func CheckMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallC
 	return errors.Join(m.Check(ctx, o, prefixes(ips)), m.Close())
 }
 
+// StatusMasquerade reports whether the host can masquerade. If not, the error is
+// [types.ErrPluginNotAvailable].
+//
+// Spec: checklist STA-002.
+func StatusMasquerade(ctx context.Context, cfg FirewallConfig) error {
+	m, err := OpenMasquerade(ctx, cfg)
+	if err != nil {
+		return types.NewError(types.ErrPluginNotAvailable, "the host cannot masquerade", err)
+	}
+	return m.Close()
+}
+
 // DelMasquerade is [OpenMasquerade] and [Masquerade.Del], and agrees when the host has no
 // firewall.
 func DelMasquerade(ctx context.Context, o Owner, cfg FirewallConfig) error {

@@ -3,19 +3,16 @@
 package netutil_test
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cnikit/cnikit/internal/nstest"
 	"github.com/cnikit/cnikit/netutil"
-	"github.com/cnikit/cnikit/ns"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -203,139 +200,5 @@ func TestOwners(t *testing.T) {
 	}
 	if got := netutil.Owners("n", []types.Attachment{}); got == nil || len(got) != 0 {
 		t.Errorf("Owners of an empty list = %#v, want an empty one", got)
-	}
-}
-
-// CHK-005, CHK-006, CHK-008: the other half of ADD, for both ends.
-func TestEnds_Compare(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	host, sandbox := newSpace(t), newSpace(t)
-	v := plugged(t, host, sandbox, "host0", "", 0)
-	ip4 := types.IP{Address: prefix("10.1.2.2/24"), Gateway: ip("10.1.2.1")}
-	if err := sandbox.Apply(ctx, v.Peer, []types.IP{ip4}, nil, netutil.ApplyConfig{}); err != nil {
-		t.Fatal(err)
-	}
-	path := sandbox.test.Path()
-	result := func(name, mac string, ips ...types.IP) *types.Result {
-		r := &types.Result{}
-		r.AddInterface(types.Interface{Name: name, MAC: mac, Sandbox: path}, ips...)
-		return r
-	}
-	mac := v.Peer.MAC.String()
-	other := types.IP{Address: prefix("10.1.2.3/24")}
-	for _, tt := range []struct {
-		name   string
-		result *types.Result
-		ifName string
-		down   bool
-		gone   bool // the error is fs.ErrNotExist
-		want   []string
-	}{
-		{name: "as it is", result: result("eth0", mac, ip4), ifName: "eth0"},
-		{name: "without a hardware address", result: result("eth0", "", ip4), ifName: "eth0"},
-		{name: "another hardware address", result: result("eth0", "02:00:00:00:00:01", ip4), ifName: "eth0", want: []string{"hardware address"}},
-		{name: "another address", result: result("eth0", mac, other), ifName: "eth0", want: []string{"address"}},
-		{name: "another address of a link that may be down", result: result("eth0", mac, other), ifName: "eth0", down: true},
-		{name: "an interface that the result does not have", result: result("eth1", mac, ip4), ifName: "eth0", gone: true},
-		{name: "an interface that the sandbox does not have", result: result("eth1", mac, ip4), ifName: "eth1", gone: true},
-		{name: "an interface that is no veth", result: result("lo", "", types.IP{}), ifName: "lo", down: true, gone: true},
-	} {
-		onHost(t, host, func() error {
-			e, err := netutil.OpenEnds(path)
-			if err != nil {
-				return err
-			}
-			got, ips, err := e.Compare(ctx, tt.result, tt.ifName, path, tt.down)
-			switch {
-			case tt.gone:
-				if !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("%s: Compare = %v, want %v", tt.name, err, fs.ErrNotExist)
-				}
-			case tt.want != nil:
-				var what []string
-				for _, d := range asMismatch(t, err) {
-					what = append(what, d.What)
-				}
-				if diff := cmp.Diff(tt.want, what); diff != "" {
-					t.Errorf("%s: Compare differs in (-want +got):\n%s", tt.name, diff)
-				}
-			case err != nil || got.Host.Name != "host0" || got.Peer.Name != "eth0" || len(ips) != 1:
-				t.Errorf("%s: Compare = %+v, %v, %v, want both ends and one address", tt.name, got, ips, err)
-			}
-			return e.Close()
-		})
-	}
-	onHost(t, host, func() error {
-		if _, err := netutil.OpenEnds(path + "-missing"); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("OpenEnds of nothing = %v, want %v", err, fs.ErrNotExist)
-		}
-		if _, err := netutil.OpenEnds(os.DevNull); !errors.Is(err, ns.ErrNotNamespace) {
-			t.Errorf("OpenEnds of a device = %v, want %v", err, ns.ErrNotNamespace)
-		}
-		return nil
-	})
-}
-
-// Both ends work when it returns, and an end that is down is not waited for for ever.
-func TestEnds_WaitRunning(t *testing.T) {
-	t.Parallel()
-	host, sandbox := newSpace(t), newSpace(t)
-	v := plugged(t, host, sandbox, "host0", "", 0)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	e := &netutil.Ends{Host: host.Conn, Sandbox: sandbox.Conn, NS: sandbox.ns}
-	if err := e.WaitRunning(ctx, v); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("WaitRunning with the container's end down = %v, want %v", err, context.DeadlineExceeded)
-	}
-	if err := sandbox.SetUp(t.Context(), v.Peer.Index); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.WaitRunning(t.Context(), v); err != nil {
-		t.Fatal(err)
-	}
-	for s, name := range map[space]string{host: "host0", sandbox: "eth0"} {
-		if got := s.ipJSON(t, "link", "show", name)[0]["operstate"]; got != "UP" {
-			t.Errorf("state of %s = %v, want UP", name, got)
-		}
-	}
-}
-
-// The host's side, as CHECK of ptp looks at it.
-func TestConn_CompareRoutes(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	host, sandbox := newSpace(t), newSpace(t)
-	v := plugged(t, host, sandbox, "host0", "", 0)
-	if _, err := host.EnsureAddr(ctx, v.Host.Index, prefix("10.1.2.1/32"), netutil.AddrConfig{}); err != nil {
-		t.Fatal(err)
-	}
-	r := netutil.Route{Dst: prefix("10.1.2.2/32"), Index: v.Host.Index, Scope: types.Some[uint8](254)}
-	if err := host.SetRoute(ctx, r); err != nil {
-		t.Fatal(err)
-	}
-	if err := host.CompareRoutes(ctx, v.Host, r); err != nil {
-		t.Error(err)
-	}
-	r.Scope = types.Some[uint8](253)
-	missing := netutil.Route{Dst: prefix("10.1.2.3/32")}
-	err := host.CompareRoutes(ctx, v.Host, r, missing)
-	want := []netutil.Difference{
-		{What: "scope of route 10.1.2.2/32 dev host0", Have: "254", Want: "253"},
-		{What: "route", Want: "10.1.2.3/32 dev host0"},
-	}
-	if diff := cmp.Diff(want, asMismatch(t, err)); diff != "" {
-		t.Errorf("CompareRoutes (-want +got):\n%s", diff)
-	}
-	if err := host.CompareAddrs(ctx, v.Host, prefix("10.1.2.1/32")); err != nil {
-		t.Error(err)
-	}
-	err = host.CompareAddrs(ctx, v.Host, prefix("10.1.2.1/24"), prefix("10.1.2.9/32"))
-	want = []netutil.Difference{
-		{What: "address", Have: "10.1.2.1/32", Want: "10.1.2.1/24"},
-		{What: "address", Want: "10.1.2.9/32"},
-	}
-	if diff := cmp.Diff(want, asMismatch(t, err)); diff != "" {
-		t.Errorf("CompareAddrs (-want +got):\n%s", diff)
 	}
 }

@@ -5,24 +5,19 @@
 // firewall, [Masquerade], [PortMapper] and [SpoofFilter].
 //
 // A [Conn] is a conversation with the kernel about one namespace. A plugin has one for
-// the host and one for the sandbox, and enters neither:
+// the host and one for the sandbox, the [Ends] of an attachment, and enters neither:
 //
-//	host, err := netutil.Open(nil)
-//	sandbox, err := netutil.Open(n)
+//	ends, err := netutil.OpenEnds(netns)
 //
-//	br, _, err := host.EnsureBridge(ctx, "cni0", netutil.BridgeConfig{})
-//	veth, _, err := host.EnsureVeth(ctx, netutil.VethConfig{
-//		Name:   owner.HostName(),
-//		Alias:  owner.Alias(),
-//		Master: br.Index,
-//		Peer:   netutil.VethPeer{NS: n, Name: "eth0"},
-//	})
-//	err = sandbox.Apply(ctx, veth.Peer, ips, routes, netutil.ApplyConfig{})
-//	err = host.SetUp(ctx, veth.Host.Index)
+//	br, _, err := ends.Host.EnsureBridge(ctx, "cni0", netutil.BridgeConfig{})
+//	veth, err := ends.AddVeth(ctx, owner, netutil.VethConfig{Master: br.Index})
+//	err = ends.Sandbox.Apply(ctx, veth.Peer, ips, routes, netutil.ApplyConfig{})
+//	err = ends.Host.SetUp(ctx, veth.Host.Index)
 //
 // The verb of a method says what happens if the thing is there already. Ensure makes
 // it, and reports whether it did; finding it, Ensure compares, and fails with a
-// [MismatchError] if it is not what was asked for. Set overwrites. Del agrees when it
+// [MismatchError] if it is not what was asked for. Set overwrites. Compare is
+// the half of Ensure and Set that changes nothing, for CHECK. Del agrees when the thing
 // is gone. List reads. A method that needs a link to exist fails with an error that is
 // [fs.ErrNotExist] if it does not.
 //

@@ -80,35 +80,89 @@ func (e *Ends) WaitRunning(ctx context.Context, v *Veth) error {
 	return e.Sandbox.WaitRunning(ctx, v.Peer.Index)
 }
 
-// Compare compares what the sandbox has with what a result says of its interface: it
-// must be there, with the hardware address of the result, and unless down is set be up
-// with the addresses and routes, see [Conn.Compare]. It returns the veth and the
-// addresses, for the caller to compare the host's side.
+// Vacant reports that the owner has nothing on the host yet. If there is a link with the
+// owner's name, whoever made it, the error is [fs.ErrExist]: an ADD that is repeated is to
+// fail before it asks anybody for anything.
+//
+// Spec: checklist ADD-007.
+func (e *Ends) Vacant(ctx context.Context, o Owner) error {
+	l, err := e.Host.Link(ctx, o.HostName())
+	switch {
+	case isGone(err):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("interface %s: attached already by link %s: %w", o.IfName, l.Name, fs.ErrExist)
+}
+
+// AddVeth makes the veth of an owner: the host end with the owner's name and mark, and
+// the other end in the sandbox. What else cfg says is as for [Conn.EnsureVeth]. If the
+// veth, or another interface of that name, is there already the error is [fs.ErrExist].
+func (e *Ends) AddVeth(ctx context.Context, o Owner, cfg VethConfig) (*Veth, error) {
+	cfg.Name, cfg.Alias = o.HostName(), o.Alias()
+	cfg.Peer.NS, cfg.Peer.Name = e.NS, o.IfName
+	v, created, err := e.Host.EnsureVeth(ctx, cfg)
+	if err == nil && !created {
+		err = fmt.Errorf("interface %s: attached already by link %s: %w", o.IfName, v.Host.Name, fs.ErrExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// CompareVeth compares the veth whose one end the sandbox has as ifName with what
+// [Ends.AddVeth] made of cfg, and returns it: both ends there, MTU, bridge, kind of port
+// and hardware address as far as cfg names them; the host end up and ignoring router
+// advertisements. Name and mark of the host end are the caller's to compare: an
+// attachment may be another plugin's work.
 //
 // The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
-// the sandbox has no such veth or the result no such interface.
+// there is no such veth.
 //
-// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-005 to CHK-009.
-func (e *Ends) Compare(ctx context.Context, result *types.Result, ifName, netns string, down bool) (*Veth, []types.IP, error) {
-	position, ok := result.ContainerInterface(ifName, netns)
-	if !ok {
-		return nil, nil, fmt.Errorf("result: no interface %s in a sandbox: %w", ifName, fs.ErrNotExist)
-	}
-	ips := result.ContainerIPs(ifName, netns)
-	if !down {
-		if err := e.Sandbox.Compare(ctx, ifName, ips, result.Routes); err != nil {
-			return nil, nil, err
-		}
-	}
+// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-005, CHK-006.
+func (e *Ends) CompareVeth(ctx context.Context, ifName string, cfg VethConfig) (*Veth, error) {
 	v, err := e.Veth(ctx, ifName)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var m mismatch
-	if want := result.Interfaces[position].MAC; want != "" {
-		m.add(want != v.Peer.MAC.String(), "hardware address", v.Peer.MAC.String(), want)
+	host := v.Host
+	m.add(!host.Up, "state", "down", "up")
+	m.add(cfg.MTU != 0 && host.MTU != cfg.MTU, "mtu", fmt.Sprint(host.MTU), fmt.Sprint(cfg.MTU))
+	if cfg.Master != 0 && host.Master != cfg.Master {
+		m.add(true, "bridge", "another or none", e.Host.linkName(ctx, cfg.Master).String())
 	}
-	return v, ips, m.err("link " + ifName)
+	if want := cfg.Port; want != nil && host.Port != nil {
+		m.add(host.Port.Hairpin != want.Hairpin, "hairpin mode", onOff(flag(host.Port.Hairpin)), onOff(flag(want.Hairpin)))
+		m.add(host.Port.Isolated != want.Isolated, "isolated", onOff(flag(host.Port.Isolated)), onOff(flag(want.Isolated)))
+	}
+	if err := m.err("link " + host.Name); err != nil {
+		return nil, err
+	}
+	m.add(len(cfg.Peer.MAC) != 0 && v.Peer.MAC.String() != cfg.Peer.MAC.String(), "hardware address", v.Peer.MAC.String(), cfg.Peer.MAC.String())
+	if err := m.err("link " + ifName); err != nil {
+		return nil, err
+	}
+	return v, e.Host.CompareSysctl(Sysctl{Name: "ipv6/conf/" + host.Name + "/accept_ra", Value: "0"})
+}
+
+// CompareResult compares what the sandbox has with what a result says of its interface
+// ifName: it must be there and up, with the hardware address, the addresses and the routes
+// of the result; see [Conn.Compare].
+//
+// The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
+// the sandbox or the result has no such interface.
+//
+// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-005 to CHK-009.
+func (e *Ends) CompareResult(ctx context.Context, result *types.Result, ifName string) error {
+	position, ok := result.ContainerInterface(ifName, e.NS.Path())
+	if !ok {
+		return fmt.Errorf("result: no interface %s in a sandbox: %w", ifName, fs.ErrNotExist)
+	}
+	ips := result.ContainerIPs(ifName, e.NS.Path())
+	return e.Sandbox.compare(ctx, ifName, result.Interfaces[position].MAC, ips, result.Routes)
 }
 
 // CompareAddrs compares the addresses of a link with those that it should have among

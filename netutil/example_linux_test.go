@@ -9,30 +9,19 @@ import (
 	"net/netip"
 
 	"github.com/cnikit/cnikit/netutil"
-	"github.com/cnikit/cnikit/ns"
 	"github.com/cnikit/cnikit/types"
 )
 
 // What ADD of a bridge plugin does in the kernel, after IPAM has answered.
 func Example() {
 	add := func(ctx context.Context, o netutil.Owner, netns string, ipam *types.Result) (err error) {
-		n, err := ns.Open(netns)
+		ends, err := netutil.OpenEnds(netns)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, n.Close()) }()
-		host, err := netutil.Open(nil)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, host.Close()) }()
-		sandbox, err := netutil.Open(n)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, sandbox.Close()) }()
+		defer func() { err = errors.Join(err, ends.Close()) }()
 
-		br, _, err := host.EnsureBridge(ctx, "cni0", netutil.BridgeConfig{})
+		br, _, err := ends.Host.EnsureBridge(ctx, "cni0", netutil.BridgeConfig{})
 		if err != nil {
 			return err
 		}
@@ -40,20 +29,17 @@ func Example() {
 		for _, ip := range ipam.IPs {
 			gateways = append(gateways, netip.PrefixFrom(ip.Gateway, ip.Address.Bits()))
 		}
-		if _, err := host.EnsureGateways(ctx, br, gateways, false); err != nil {
+		if _, err := ends.Host.EnsureGateways(ctx, br, gateways, false); err != nil {
 			return err
 		}
-		veth, _, err := host.EnsureVeth(ctx, netutil.VethConfig{
-			Name: o.HostName(), Alias: o.Alias(), Master: br.Index,
-			Peer: netutil.VethPeer{NS: n, Name: o.IfName},
-		})
+		veth, err := ends.AddVeth(ctx, o, netutil.VethConfig{Master: br.Index})
 		if err != nil {
 			return err
 		}
-		if err := sandbox.Apply(ctx, veth.Peer, ipam.IPs, ipam.Routes, netutil.ApplyConfig{}); err != nil {
-			return errors.Join(err, host.DelOwned(ctx, o))
+		if err := ends.Sandbox.Apply(ctx, veth.Peer, ipam.IPs, ipam.Routes, netutil.ApplyConfig{}); err != nil {
+			return errors.Join(err, ends.Host.DelOwned(ctx, o))
 		}
-		return host.SetUp(ctx, veth.Host.Index) // last: from here on packets pass
+		return ends.Host.SetUp(ctx, veth.Host.Index) // last: from here on packets pass
 	}
 	_ = add
 }

@@ -30,6 +30,9 @@ func PlanVLANs(have []int, want PortVLANs) (drop, add string) {
 	return vlanWords(d), vlanWords(a)
 }
 
+// MissingVLANs compares the VLANs that a port is in with those that it should be in.
+func MissingVLANs(have []VLAN, want PortVLANs) error { return missingVLANs(have, want).err("port") }
+
 func vlanWords(ranges []rtnl.VLANs) string {
 	var words []string
 	for _, r := range ranges {

@@ -184,6 +184,27 @@ func TestPlanVLANs(t *testing.T) {
 	}
 }
 
+// CHK-006: the other half of it.
+func TestMissingVLANs(t *testing.T) {
+	t.Parallel()
+	access, tagged := netutil.VLAN{ID: 10, Access: true, Untagged: true}, netutil.VLAN{ID: 20}
+	for _, tt := range []struct {
+		name string
+		have []netutil.VLAN
+		want netutil.PortVLANs
+		diff []string
+	}{
+		{"as it is", []netutil.VLAN{access, tagged}, netutil.PortVLANs{Access: 10, Trunk: []netutil.VLANRange{{20, 20}}}, nil},
+		{"more than asked for", []netutil.VLAN{access, tagged}, netutil.PortVLANs{Access: 10}, nil},
+		{"nothing asked for", nil, netutil.PortVLANs{}, nil},
+		{"not in the trunk", []netutil.VLAN{access, tagged}, netutil.PortVLANs{Access: 10, Trunk: []netutil.VLANRange{{20, 21}}}, []string{"vlan"}},
+		{"in it with tags only", []netutil.VLAN{tagged}, netutil.PortVLANs{Access: 20}, []string{"vlan of frames without a tag"}},
+		{"in none", nil, netutil.PortVLANs{Access: 10}, []string{"vlan"}},
+	} {
+		wantMismatch(t, tt.name+": compare", netutil.MissingVLANs(tt.have, tt.want), tt.diff...)
+	}
+}
+
 func TestConn_SetPortVLANs(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

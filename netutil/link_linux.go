@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
+	"github.com/cnikit/cnikit/types"
 )
 
 // Link is a link, as it was when it was looked at.
@@ -48,6 +49,12 @@ type Port struct {
 	Hairpin    bool // frames may leave by the port they came from
 	Isolated   bool // it does not talk to other isolated ports
 	Forwarding bool // it takes part
+}
+
+// Interface returns the link as a result lists it: name, hardware address and MTU. Sandbox
+// is the path of its namespace, the value of CNI_NETNS; empty for a link on the host.
+func (l *Link) Interface(sandbox string) types.Interface {
+	return types.Interface{Name: l.Name, MAC: l.MAC.String(), MTU: uint32(l.MTU), Sandbox: sandbox}
 }
 
 func newLink(l *rtnl.Link) *Link {

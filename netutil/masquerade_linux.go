@@ -5,6 +5,7 @@ package netutil
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 
@@ -30,6 +31,16 @@ type FirewallConfig struct {
 	Backend string
 	// Log gets the choice of the backend and what is repaired. If nil, nothing is logged.
 	Log *slog.Logger
+}
+
+// Validate refuses a backend that there is not. Whether the machine has it shows when it is
+// opened.
+func (c FirewallConfig) Validate() error {
+	switch c.Backend {
+	case "", NFTables, IPTables:
+		return nil
+	}
+	return fmt.Errorf("%q is not valid; want %q or %q", c.Backend, NFTables, IPTables)
 }
 
 // Masquerade gives packets of containers that leave their network the address of the

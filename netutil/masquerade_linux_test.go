@@ -100,3 +100,12 @@ func TestMasquerade_churn(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestFirewallConfig_Validate(t *testing.T) {
+	t.Parallel()
+	for backend, valid := range map[string]bool{"": true, "nftables": true, "iptables": true, "nft": false, "NFTables": false} {
+		if err := (netutil.FirewallConfig{Backend: backend}).Validate(); (err == nil) != valid {
+			t.Errorf("Validate(%q) = %v, want valid %t", backend, err, valid)
+		}
+	}
+}

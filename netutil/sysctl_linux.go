@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -88,8 +89,9 @@ func (c *Conn) CompareSysctl(settings ...Sysctl) error {
 }
 
 // CompareForwarding compares with what [Conn.SetForwarding] sets.
-func (c *Conn) CompareForwarding(ipv4, ipv6 bool) error {
+func (c *Conn) CompareForwarding(of ...netip.Prefix) error {
 	var want []Sysctl
+	ipv4, ipv6 := families(of)
 	if ipv4 {
 		want = append(want, Sysctl{forwarding4, "1"})
 	}
@@ -100,6 +102,14 @@ func (c *Conn) CompareForwarding(ipv4, ipv6 bool) error {
 		return nil
 	}
 	return c.CompareSysctl(want...)
+}
+
+// families tells which families there are among addresses.
+func families(of []netip.Prefix) (ipv4, ipv6 bool) {
+	for _, p := range of {
+		ipv4, ipv6 = ipv4 || p.Addr().Is4(), ipv6 || p.Addr().Is6()
+	}
+	return ipv4, ipv6
 }
 
 // Where forwarding is switched on.
@@ -173,7 +183,8 @@ func (c *Conn) ignoreRouters(link string) error {
 	return ignoreGone(c.SetSysctl(Sysctl{"ipv6/conf/" + link + "/accept_ra", "0"}))
 }
 
-// SetForwarding makes the namespace forward packets of one or both families.
+// SetForwarding makes the namespace forward packets of the families that addresses are
+// of, such as those of gateways.
 //
 // A link that learns its addresses and routes from routers would stop doing so when
 // IPv6 forwarding is switched on, and the host lose its default route. So such links
@@ -181,7 +192,11 @@ func (c *Conn) ignoreRouters(link string) error {
 //
 // Equivalent to: sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 // Kernel: Documentation/networking/ip-sysctl.rst, "accept_ra".
-func (c *Conn) SetForwarding(ipv4, ipv6 bool) error {
+func (c *Conn) SetForwarding(of ...netip.Prefix) error {
+	ipv4, ipv6 := families(of)
+	if !ipv4 && !ipv6 {
+		return nil
+	}
 	return c.inside(func() error {
 		if ipv4 {
 			if err := setForwarding(forwarding4, nil); err != nil {

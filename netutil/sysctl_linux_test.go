@@ -5,6 +5,7 @@ package netutil_test
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/nstest"
@@ -84,23 +85,26 @@ func TestConn_SetForwarding(t *testing.T) {
 			}
 		}
 	}
-	set := func(ipv4, ipv6 bool) {
+	set := func(of ...netip.Prefix) {
 		t.Helper()
-		if err := s.SetForwarding(ipv4, ipv6); err != nil {
+		if err := s.SetForwarding(of...); err != nil {
 			t.Fatal(err)
 		}
 	}
 	check("0", "0", ra)
-	set(true, false)
+	set()
+	check("0", "0", ra)
+	ipv4, ipv6 := prefix("10.1.2.1/24"), prefix("fd00::1/64")
+	set(ipv4, ipv4)
 	check("1", "0", ra)
-	set(false, true)
+	set(ipv6)
 	after := map[string]string{"listens": "2", "deaf": "0", "stubborn": "2"}
 	check("1", "1", after)
 	// It is on already: what an administrator sets afterwards stays.
 	if err := s.SetSysctl(netutil.Sysctl{Name: "ipv6/conf/listens/accept_ra", Value: "1"}); err != nil {
 		t.Fatal(err)
 	}
-	set(true, true)
+	set(ipv4, ipv6)
 	after["listens"] = "1"
 	check("1", "1", after)
 }
@@ -125,16 +129,17 @@ func TestConn_CompareSysctl(t *testing.T) {
 	if err := c.CompareSysctl(netutil.Sysctl{Name: "../kernel/hostname"}); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("CompareSysctl outside = %v, want %v", err, fs.ErrInvalid)
 	}
-	if err := c.CompareForwarding(false, false); err != nil {
+	both := []netip.Prefix{prefix("10.1.2.1/24"), prefix("fd00::1/64")}
+	if err := c.CompareForwarding(); err != nil {
 		t.Error(err)
 	}
-	if got := asMismatch(t, c.CompareForwarding(true, true)); len(got) != 2 {
+	if got := asMismatch(t, c.CompareForwarding(both...)); len(got) != 2 {
 		t.Errorf("CompareForwarding where it is off = %v, want two differences", got)
 	}
-	if err := c.SetForwarding(true, true); err != nil {
+	if err := c.SetForwarding(both...); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.CompareForwarding(true, true); err != nil {
+	if err := c.CompareForwarding(both...); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 )
@@ -56,6 +57,29 @@ func (c *Conn) SetPortVLANs(ctx context.Context, index int, v PortVLANs) error {
 		return nil
 	}
 	return wrap(c.rt.AddVLANs(ctx, index, false, add...), "put port %v into vlans", c.linkName(ctx, index))
+}
+
+// ComparePortVLANs compares the VLANs of a port with those that [Conn.SetPortVLANs] puts
+// it into; others do not matter. The error is a [MismatchError] that tells what is missing.
+func (c *Conn) ComparePortVLANs(ctx context.Context, port *Link, v PortVLANs) error {
+	have, err := c.ListVLANs(ctx, port.Index)
+	if err != nil {
+		return err
+	}
+	return missingVLANs(have, v).err("link " + port.Name)
+}
+
+// missingVLANs tells which VLANs a port is not in.
+func missingVLANs(have []VLAN, v PortVLANs) (m mismatch) {
+	_, wanted := planVLANs(nil, v)
+	for _, w := range wanted {
+		for id := w.First; id <= w.Last; id++ {
+			i := slices.IndexFunc(have, func(h VLAN) bool { return h.ID == id })
+			m.add(i < 0, "vlan", "", fmt.Sprint(id))
+			m.add(i >= 0 && w.PVID && !have[i].Access, "vlan of frames without a tag", "another", fmt.Sprint(id))
+		}
+	}
+	return m
 }
 
 // planVLANs tells which VLANs a port must leave and enter. To enter one again with

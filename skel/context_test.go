@@ -3,6 +3,9 @@
 package skel_test
 
 import (
+	"context"
+	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -80,6 +83,49 @@ func address(r *types.Result) string {
 }
 
 // Before chaining there was no prevResult. CHAIN-032
+// CHAIN-018, DLG-023, AMB-079, AMB-085: what an interface plugin adds.
+func TestRequest_Extend(t *testing.T) {
+	t.Parallel()
+	const prev = `,"prevResult":{"interfaces":[{"name":"eth0","sandbox":"/ns"}],"ips":[{"address":"10.0.0.9/24","interface":0}],"dns":{"domain":"prev"}}`
+	for _, tt := range []struct {
+		name, config string
+		own          types.DNS
+		interfaces   int
+		domain       string
+	}{
+		{"alone", "", types.DNS{Domain: "ipam"}, 1, "ipam"},
+		{"alone, without dns", "", types.DNS{}, 1, ""},
+		{"configured", `,"dns":{"domain":"config"}`, types.DNS{Domain: "ipam"}, 1, "config"},
+		{"configured with a list only", `,"dns":{"search":["x"]}`, types.DNS{Domain: "ipam"}, 1, ""},
+		{"chained", prev, types.DNS{Domain: "ipam"}, 2, "ipam"},
+		{"chained, without dns", prev, types.DNS{}, 2, "prev"},
+		{"chained and configured", prev + `,"dns":{"domain":"config"}`, types.DNS{}, 2, "config"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var result *types.Result
+			p := new(recorder).plugin()
+			p.Add = func(_ context.Context, r *skel.Request[conf]) (*types.Result, error) {
+				own := &types.Result{DNS: tt.own}
+				own.AddInterface(types.Interface{Name: "net1", Sandbox: "/ns"}, types.IP{Address: netip.MustParsePrefix("10.0.1.9/24")})
+				before := own.Clone()
+				result = r.Extend(own)
+				if !reflect.DeepEqual(own, before) {
+					t.Errorf("own is %+v afterwards, want it as it was", own)
+				}
+				return result, nil
+			}
+			if got := run(t, p, request("1.1.0", tt.config), environ("ADD")); got.exit != 0 {
+				t.Fatalf("ADD: %s", got.stdout)
+			}
+			last := result.IPs[len(result.IPs)-1]
+			if len(result.Interfaces) != tt.interfaces || last.Interface != types.Some(tt.interfaces-1) || result.DNS.Domain != tt.domain {
+				t.Errorf("Extend() = %+v, want %d interfaces, the last one with the last address, and domain %q", result, tt.interfaces, tt.domain)
+			}
+		})
+	}
+}
+
 func TestPlugin_Run_PrevResultBeforeChaining(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"0.1.0", "0.2.0"} {

@@ -101,6 +101,20 @@ type Request[T any] struct {
 	undo *undoStack
 }
 
+// Extend returns PrevResult with what the plugin added merged in, which is what an
+// interface plugin returns from ADD. A dns of the configuration takes the place of what
+// own says. Own is not changed; PrevResult may be nil.
+//
+// Spec: checklist CHAIN-018, DLG-023.
+func (r *Request[T]) Extend(own *types.Result) *types.Result {
+	result := r.PrevResult.Clone()
+	result.Merge(own)
+	if !r.Net.DNS.IsZero() {
+		result.DNS = r.Net.DNS
+	}
+	return result
+}
+
 // Undo registers a step that undoes what ADD just did. If ADD fails, panics or is
 // cancelled, or its result cannot be delivered, all steps run, the last first,
 // each even if another fails; the error that ADD ends with tells what could not

@@ -3,6 +3,7 @@
 package skeltest_test
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 func TestNew(t *testing.T) {
 	t.Parallel()
 	host, container := skeltest.New(t), skeltest.New(t)
-	if err := host.Conn().SetForwarding(true, false); err != nil { // a host that forwards stays one
+	if err := host.Conn().SetForwarding(netip.MustParsePrefix("0.0.0.0/0")); err != nil { // a host that forwards stays one
 		t.Fatal(err)
 	}
 	before := snapshot(t, host)

@@ -6,9 +6,6 @@ package bridge
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/netip"
 
 	"github.com/cnikit/cnikit/ipam"
@@ -42,16 +39,20 @@ func firewall(r *request) netutil.FirewallConfig {
 	return netutil.FirewallConfig{Backend: r.Conf.IPMasqBackend, Log: r.Log}
 }
 
-// left is what DEL and GC look for.
-func left(r *request) netutil.DetachConfig {
-	return netutil.DetachConfig{Firewall: firewall(r), SpoofFilter: true, Netns: r.Netns, Bridge: r.Conf.bridge()}
+// cable is the veth of a container.
+func cable(r *request, br *netutil.Link) netutil.VethConfig {
+	return netutil.VethConfig{
+		MTU:    max(r.Conf.MTU, 0),
+		Master: br.Index,
+		Port:   &netutil.PortConfig{Hairpin: r.Conf.HairpinMode, Isolated: r.Conf.PortIsolation},
+	}
 }
 
 // An attachment is a container on the bridge, as ADD builds it.
 type attachment struct {
 	*request
 	*netutil.Ends
-	ipam        *ipam.Started // nil without an IPAM plugin
+	ipam        *ipam.Started
 	bridge      *netutil.Link
 	veth        *netutil.Veth
 	gatewayLink *netutil.Link // of the VLAN; nil if the bridge itself is it
@@ -68,13 +69,12 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 		return nil, err
 	}
 	defer ends.Close()
-	a := &attachment{request: r, Ends: ends, result: &types.Result{}}
-	if err := a.begin(ctx); err != nil {
+	if err := ends.Vacant(ctx, owner(r)); err != nil {
 		return nil, err
 	}
-	if a.ipam != nil {
-		defer a.ipam.Abandon()
-	}
+	// The IPAM plugin comes up while the veth is made.
+	a := &attachment{request: r, Ends: ends, ipam: ipam.Start(ctx, r.Call, r.Conf.IPAM.Type)}
+	defer a.ipam.Abandon()
 	for _, step := range []func(context.Context) error{
 		a.plug,
 		a.tag,
@@ -91,68 +91,38 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 	return a.report(), nil
 }
 
-// begin starts the IPAM plugin, which comes up while the veth is made, unless the
-// container is attached already: then nothing is to be asked or taken back.
-func (a *attachment) begin(ctx context.Context) error {
-	if a.Conf.IPAM.Type == "" {
-		return nil
-	}
-	switch l, err := a.Host.Link(ctx, owner(a.request).HostName()); {
-	case errors.Is(err, fs.ErrNotExist):
-		a.ipam = ipam.Start(ctx, a.Call, a.Conf.IPAM.Type)
-		return nil
-	case err != nil:
-		return err
-	default:
-		return fmt.Errorf("interface %s: the container is attached already, by %s", a.IfName, l.Name)
-	}
-}
-
 // plug makes the bridge, if it is the first container, and the veth.
 func (a *attachment) plug(ctx context.Context) (err error) {
-	c := a.Conf
 	address, err := mac(a.request)
 	if err != nil {
 		return err
 	}
-	a.bridge, _, err = a.Host.EnsureBridge(ctx, c.bridge(), netutil.BridgeConfig{
-		MTU:           max(c.MTU, 0),
-		Promisc:       c.PromiscMode,
-		VLANFiltering: c.VLANs.wanted(),
-	})
-	if err != nil {
+	if a.bridge, _, err = a.Host.EnsureBridge(ctx, a.Conf.bridge(), a.Conf.bridgeConfig()); err != nil {
 		return err
 	}
-	o := owner(a.request)
-	veth, created, err := a.Host.EnsureVeth(ctx, netutil.VethConfig{
-		Name:   o.HostName(),
-		Alias:  o.Alias(),
-		MTU:    max(c.MTU, 0),
-		Master: a.bridge.Index,
-		Port:   &netutil.PortConfig{Hairpin: c.HairpinMode, Isolated: c.PortIsolation},
-		Peer:   netutil.VethPeer{NS: a.NS, Name: a.IfName, MAC: address},
-	})
-	if err != nil {
+	o, c := owner(a.request), cable(a.request, a.bridge)
+	c.Peer.MAC = address
+	if a.veth, err = a.AddVeth(ctx, o, c); err != nil {
 		return err
-	}
-	if !created {
-		return fmt.Errorf("interface %s: the container is attached already", a.IfName)
 	}
 	a.Undo(func(ctx context.Context) error { return netutil.Detach(ctx, o, left(a.request)) })
-	a.veth = veth
 	return nil
 }
 
-// address asks the IPAM plugin for addresses and routes.
-func (a *attachment) address(ctx context.Context) (err error) {
-	if a.ipam == nil {
+// tag puts the port into its VLANs.
+func (a *attachment) tag(ctx context.Context) error {
+	if !a.Conf.VLANs.wanted() {
 		return nil
 	}
-	a.result, err = a.ipam.Finish()
-	if err != nil {
+	return a.Host.SetPortVLANs(ctx, a.veth.Host.Index, a.Conf.VLANs.port())
+}
+
+// address asks the IPAM plugin for addresses and routes.
+func (a *attachment) address(context.Context) (err error) {
+	if a.result, err = a.ipam.Finish(); err != nil {
 		return err
 	}
-	a.Undo(func(ctx context.Context) error { return ipam.Del(ctx, a.Call, a.Conf.IPAM.Type) })
+	a.Undo(a.ipam.Undo)
 	if !a.Conf.gateway() {
 		return nil
 	}
@@ -204,24 +174,22 @@ func (a *attachment) gateway(ctx context.Context) error {
 		}
 		a.gatewayLink = link
 	}
-	gateways, is4, is6 := gatewaysOf(a.result.IPs)
+	gateways := gatewaysOf(a.result.IPs)
 	if _, err := a.Host.EnsureGateways(ctx, link, gateways, a.Conf.ForceAddress); err != nil {
 		return err
 	}
-	return a.Host.SetForwarding(is4, is6)
+	return a.Host.SetForwarding(gateways...)
 }
 
-// gatewaysOf returns the addresses that a bridge has as the gateway of others, and
-// of which families they are.
-func gatewaysOf(ips []types.IP) (gateways []netip.Prefix, is4, is6 bool) {
+// gatewaysOf returns the addresses that a bridge has as the gateway of others.
+func gatewaysOf(ips []types.IP) []netip.Prefix {
+	var gateways []netip.Prefix
 	for _, ip := range ips {
-		if !ip.Gateway.IsValid() {
-			continue
+		if ip.Gateway.IsValid() {
+			gateways = append(gateways, netip.PrefixFrom(ip.Gateway, ip.Address.Bits()))
 		}
-		gateways = append(gateways, netip.PrefixFrom(ip.Gateway, ip.Address.Bits()))
-		is4, is6 = is4 || ip.Gateway.Is4(), is6 || ip.Gateway.Is6()
 	}
-	return gateways, is4, is6
+	return gateways
 }
 
 // filter keeps the container from sending with the address of another.
@@ -271,16 +239,11 @@ func (a *attachment) configure(ctx context.Context) error {
 // report returns the result: what was before, and what this plugin added.
 func (a *attachment) report() *types.Result {
 	own := &types.Result{Routes: a.result.Routes, DNS: a.result.DNS}
-	own.AddInterface(types.Interface{Name: a.bridge.Name, MAC: a.bridge.MAC.String()})
-	own.AddInterface(types.Interface{Name: a.veth.Host.Name, MAC: a.veth.Host.MAC.String(), MTU: uint32(a.veth.Host.MTU)})
-	own.AddInterface(types.Interface{Name: a.IfName, MAC: a.veth.Peer.MAC.String(), MTU: uint32(a.veth.Peer.MTU), Sandbox: a.Netns}, a.result.IPs...)
+	own.AddInterface(types.Interface{Name: a.bridge.Name, MAC: a.bridge.MAC.String()}) // its MTU may change
+	own.AddInterface(a.veth.Host.Interface(""))
+	own.AddInterface(a.veth.Peer.Interface(a.Netns), a.result.IPs...)
 	if a.gatewayLink != nil {
-		own.AddInterface(types.Interface{Name: a.gatewayLink.Name, MAC: a.gatewayLink.MAC.String()})
+		own.AddInterface(a.gatewayLink.Interface(""))
 	}
-	if !a.Net.DNS.IsZero() {
-		own.DNS = a.Net.DNS
-	}
-	result := a.PrevResult.Clone()
-	result.Merge(own)
-	return result
+	return a.Extend(own)
 }

@@ -79,11 +79,10 @@ func (c *Config) Validate() error {
 	if err := c.VLANs.validate(); err != nil {
 		return err
 	}
-	switch c.IPMasqBackend {
-	case "", netutil.NFTables, netutil.IPTables:
-		return nil
+	if err := (netutil.FirewallConfig{Backend: c.IPMasqBackend}).Validate(); err != nil {
+		return fmt.Errorf("ipMasqBackend: %w", err)
 	}
-	return fmt.Errorf("ipMasqBackend: %q is not valid; want %q or %q", c.IPMasqBackend, netutil.NFTables, netutil.IPTables)
+	return nil
 }
 
 func (c *Config) bridge() string {
@@ -91,6 +90,10 @@ func (c *Config) bridge() string {
 		return "cni0"
 	}
 	return c.Bridge
+}
+
+func (c *Config) bridgeConfig() netutil.BridgeConfig {
+	return netutil.BridgeConfig{MTU: max(c.MTU, 0), Promisc: c.PromiscMode, VLANFiltering: c.VLANs.wanted()}
 }
 
 func (c *Config) gateway() bool { return c.IsGateway || c.IsDefaultGateway }

@@ -5,10 +5,8 @@
 package bridge
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cnikit/cnikit/netutil"
 )
@@ -82,35 +80,4 @@ func (v *VLANs) port() netutil.PortVLANs {
 		}
 	}
 	return p
-}
-
-// tag puts the port into its VLANs.
-func (a *attachment) tag(ctx context.Context) error {
-	if !a.Conf.VLANs.wanted() {
-		return nil
-	}
-	return a.Host.SetPortVLANs(ctx, a.veth.Host.Index, a.Conf.VLANs.port())
-}
-
-// checkVLANs compares the VLANs of the port.
-func checkVLANs(ctx context.Context, r *request, host *netutil.Conn, port *netutil.Link) error {
-	if !r.Conf.VLANs.wanted() {
-		return nil
-	}
-	have, err := host.ListVLANs(ctx, port.Index)
-	if err != nil {
-		return err
-	}
-	want := r.Conf.VLANs.port()
-	if want.Access != 0 && !slices.ContainsFunc(have, func(v netutil.VLAN) bool { return v.ID == want.Access && v.Access }) {
-		return fmt.Errorf("link %s: frames without a tag are not in VLAN %d", port.Name, want.Access)
-	}
-	for _, t := range want.Trunk {
-		for id := t.First; id <= t.Last; id++ {
-			if !slices.ContainsFunc(have, func(v netutil.VLAN) bool { return v.ID == id }) {
-				return fmt.Errorf("link %s: is not in VLAN %d", port.Name, id)
-			}
-		}
-	}
-	return nil
 }

@@ -44,11 +44,10 @@ func (c *Config) Validate() error {
 	case c.MarkMasqBit != nil && (*c.MarkMasqBit < 0 || *c.MarkMasqBit > 31):
 		return fmt.Errorf("markMasqBit: %d is not valid; want 0 to 31", *c.MarkMasqBit)
 	}
-	switch c.Backend {
-	case "", netutil.NFTables, netutil.IPTables:
-		return nil
+	if err := (netutil.FirewallConfig{Backend: c.Backend}).Validate(); err != nil {
+		return fmt.Errorf("backend: %w", err)
 	}
-	return fmt.Errorf("backend: %q is not valid; want %q or %q", c.Backend, netutil.NFTables, netutil.IPTables)
+	return nil
 }
 
 // Plugin returns the plugin.
@@ -148,10 +147,7 @@ func remove(ctx context.Context, r *request) error {
 
 // gc removes the ports of attachments of this network that are not valid any more.
 func gc(ctx context.Context, r *request) error {
-	keep := make([]netutil.Owner, 0, len(r.ValidAttachments))
-	for _, a := range r.ValidAttachments {
-		keep = append(keep, netutil.Owner{Network: r.Net.Name, ContainerID: a.ContainerID, IfName: a.IfName})
-	}
+	keep := netutil.Owners(r.Net.Name, r.ValidAttachments)
 	err := with(ctx, r, "", func(m *netutil.PortMapper) error { return m.Collect(ctx, r.Net.Name, keep) })
 	if errors.Is(err, errors.ErrUnsupported) {
 		return nil

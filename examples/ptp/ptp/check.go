@@ -7,66 +7,47 @@ package ptp
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/netip"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
-	"github.com/cnikit/cnikit/types"
 )
 
 // check compares both ends of the cable with the result of ADD, while the IPAM plugin
 // compares its part. What other plugins added to either is not its business.
 func check(ctx context.Context, r *request) error {
-	delegate := ipam.Start(ctx, r.Call, r.Conf.IPAM.Type)
-	delegate.Release()
-	err := checkCable(ctx, r)
-	_, ipamErr := delegate.Finish()
-	return errors.Join(ipamErr, err)
+	return ipam.With(ctx, r.Call, r.Conf.IPAM.Type, func(ctx context.Context) error {
+		e, err := netutil.OpenEnds(r.Netns)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		return compare(ctx, r, e)
+	})
 }
 
-func checkCable(ctx context.Context, r *request) error {
-	e, err := netutil.OpenEnds(r.Netns)
+func compare(ctx context.Context, r *request, e *netutil.Ends) error {
+	if err := e.CompareResult(ctx, r.PrevResult, r.IfName); err != nil {
+		return err
+	}
+	veth, err := e.CompareVeth(ctx, r.IfName, cable(r))
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	veth, ips, err := e.Compare(ctx, r.PrevResult, r.IfName, r.Netns, false)
-	if err != nil {
-		return err
-	}
-	if err := checkHost(ctx, r, e.Host, veth.Host, ips); err != nil {
-		return err
-	}
-	if !r.Conf.IPMasq || veth.Host.Alias == "" {
-		return nil // without our mark, another plugin made it, with rules of its own
-	}
-	return netutil.CheckMasquerade(ctx, owner(r), ips, firewall(r))
-}
-
-// checkHost compares the host's end: up, with the gateway addresses, and with the
-// routes to the container.
-func checkHost(ctx context.Context, r *request, host *netutil.Conn, port *netutil.Link, ips []types.IP) error {
-	switch {
-	case !port.Up:
-		return fmt.Errorf("link %s: is down", port.Name)
-	case r.Conf.MTU > 0 && port.MTU != r.Conf.MTU:
-		return fmt.Errorf("link %s: mtu %d, want %d", port.Name, port.MTU, r.Conf.MTU)
-	}
-	is4, is6 := false, false
-	var gateways []netip.Prefix
+	ips := r.PrevResult.ContainerIPs(r.IfName, r.Netns)
 	var routes []netutil.Route
 	for _, ip := range ips {
-		if ip.Gateway.IsValid() { // else another plugin's address
-			gateways = append(gateways, single(ip.Gateway))
-			routes = append(routes, hostRoute(port.Index, ip))
-			is4, is6 = is4 || ip.Gateway.Is4(), is6 || ip.Gateway.Is6()
+		if ip.Gateway.IsValid() {
+			routes = append(routes, hostRoute(veth.Host.Index, ip))
 		}
 	}
-	return errors.Join(
-		host.CompareAddrs(ctx, port, gateways...),
-		host.CompareRoutes(ctx, port, routes...),
-		host.CompareForwarding(is4, is6),
-		host.CompareSysctl(netutil.Sysctl{Name: "ipv6/conf/" + port.Name + "/accept_ra", Value: "0"}),
+	gateways := gatewaysOf(ips)
+	err = errors.Join(
+		e.Host.CompareAddrs(ctx, veth.Host, gateways...),
+		e.Host.CompareRoutes(ctx, veth.Host, routes...),
+		e.Host.CompareForwarding(gateways...),
 	)
+	if err != nil || !r.Conf.IPMasq || veth.Host.Alias == "" {
+		return err // without our mark, another plugin made it, with rules of its own
+	}
+	return netutil.CheckMasquerade(ctx, owner(r), ips, firewall(r))
 }

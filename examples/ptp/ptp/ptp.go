@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 
 	"github.com/cnikit/cnikit/ipam"
@@ -37,11 +36,10 @@ func (c *Config) Validate() error {
 	if c.IPAM.Type == "" {
 		return errors.New("ipam.type: required and missing; a point-to-point link is nothing without addresses")
 	}
-	switch c.IPMasqBackend {
-	case "", netutil.NFTables, netutil.IPTables:
-		return nil
+	if err := (netutil.FirewallConfig{Backend: c.IPMasqBackend}).Validate(); err != nil {
+		return fmt.Errorf("ipMasqBackend: %w", err)
 	}
-	return fmt.Errorf("ipMasqBackend: %q is not valid; want %q or %q", c.IPMasqBackend, netutil.NFTables, netutil.IPTables)
+	return nil
 }
 
 // Plugin returns the plugin.
@@ -69,10 +67,8 @@ func firewall(r *request) netutil.FirewallConfig {
 	return netutil.FirewallConfig{Backend: r.Conf.IPMasqBackend, Log: r.Log}
 }
 
-// left is what DEL and GC look for.
-func left(r *request) netutil.DetachConfig {
-	return netutil.DetachConfig{Firewall: firewall(r), Netns: r.Netns}
-}
+// cable is the veth of a container.
+func cable(r *request) netutil.VethConfig { return netutil.VethConfig{MTU: max(r.Conf.MTU, 0)} }
 
 func add(ctx context.Context, r *request) (*types.Result, error) {
 	e, err := netutil.OpenEnds(r.Netns)
@@ -81,26 +77,15 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 	}
 	defer e.Close()
 	o := owner(r)
-	switch l, err := e.Host.Link(ctx, o.HostName()); {
-	case err == nil:
-		return nil, fmt.Errorf("interface %s: the container is attached already, by %s", r.IfName, l.Name)
-	case !errors.Is(err, fs.ErrNotExist):
+	if err := e.Vacant(ctx, o); err != nil {
 		return nil, err
 	}
 	// The IPAM plugin comes up while the veth is made.
 	delegate := ipam.Start(ctx, r.Call, r.Conf.IPAM.Type)
 	defer delegate.Abandon()
-	veth, created, err := e.Host.EnsureVeth(ctx, netutil.VethConfig{
-		Name:  o.HostName(),
-		Alias: o.Alias(),
-		MTU:   max(r.Conf.MTU, 0),
-		Peer:  netutil.VethPeer{NS: e.NS, Name: r.IfName},
-	})
+	veth, err := e.AddVeth(ctx, o, cable(r))
 	if err != nil {
 		return nil, err
-	}
-	if !created {
-		return nil, fmt.Errorf("interface %s: the container is attached already", r.IfName)
 	}
 	r.Undo(func(ctx context.Context) error { return netutil.Detach(ctx, o, left(r)) })
 
@@ -108,7 +93,7 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Undo(func(ctx context.Context) error { return ipam.Del(ctx, r.Call, r.Conf.IPAM.Type) })
+	r.Undo(delegate.Undo)
 	for i, ip := range result.IPs {
 		if !ip.Gateway.IsValid() {
 			return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("ips[%d].gateway: the IPAM plugin gave none for %s, and a point-to-point link needs one", i, ip.Address), nil)
@@ -128,20 +113,29 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 // single is the prefix of one address.
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
+// gatewaysOf returns the addresses that the host's end has.
+func gatewaysOf(ips []types.IP) []netip.Prefix {
+	var gateways []netip.Prefix
+	for _, ip := range ips {
+		if ip.Gateway.IsValid() { // else another plugin's address
+			gateways = append(gateways, single(ip.Gateway))
+		}
+	}
+	return gateways
+}
+
 // configure gives both ends their addresses and routes. The host's end is set up
 // last: from then on packets flow.
 func configure(ctx context.Context, e *netutil.Ends, veth *netutil.Veth, result *types.Result) error {
 	if err := configureSandbox(ctx, e.Sandbox, veth.Peer, result); err != nil {
 		return err
 	}
-	is4, is6 := false, false
 	for _, ip := range result.IPs {
-		is4, is6 = is4 || ip.Gateway.Is4(), is6 || ip.Gateway.Is6()
 		if _, err := e.Host.EnsureAddr(ctx, veth.Host.Index, single(ip.Gateway), netutil.AddrConfig{}); err != nil {
 			return err
 		}
 	}
-	if err := e.Host.SetForwarding(is4, is6); err != nil {
+	if err := e.Host.SetForwarding(gatewaysOf(result.IPs)...); err != nil {
 		return err
 	}
 	if err := e.Host.SetUp(ctx, veth.Host.Index); err != nil {
@@ -208,47 +202,7 @@ func gatewayRoutes(link int, ip types.IP) []netutil.Route {
 // report returns the result: what was before, and what this plugin added.
 func report(r *request, veth *netutil.Veth, result *types.Result) *types.Result {
 	own := &types.Result{Routes: result.Routes, DNS: result.DNS}
-	own.AddInterface(types.Interface{Name: veth.Host.Name, MAC: veth.Host.MAC.String(), MTU: uint32(veth.Host.MTU)})
-	own.AddInterface(types.Interface{Name: r.IfName, MAC: veth.Peer.MAC.String(), MTU: uint32(veth.Peer.MTU), Sandbox: r.Netns}, result.IPs...)
-	if !r.Net.DNS.IsZero() {
-		own.DNS = r.Net.DNS
-	}
-	all := r.PrevResult.Clone()
-	all.Merge(own)
-	return all
-}
-
-// del removes the link and the rules, and gives the address back last: until then
-// nobody else may get it.
-func del(ctx context.Context, r *request) error {
-	if r.Conf.IPAM.Type == "" {
-		return netutil.Detach(ctx, owner(r), left(r))
-	}
-	delegate := ipam.Start(ctx, r.Call, r.Conf.IPAM.Type)
-	err := netutil.Detach(ctx, owner(r), left(r))
-	_, ipamErr := delegate.Finish()
-	return errors.Join(err, ipamErr)
-}
-
-// gc removes what bears the mark of an attachment of this network that is not
-// valid any more.
-func gc(ctx context.Context, r *request) error {
-	err := netutil.Collect(ctx, r.Net.Name, netutil.Owners(r.Net.Name, r.ValidAttachments), left(r))
-	if r.Conf.IPAM.Type == "" {
-		return err
-	}
-	return errors.Join(err, ipam.GC(ctx, r.Call, r.Conf.IPAM.Type))
-}
-
-func status(ctx context.Context, r *request) error {
-	if r.Conf.IPMasq {
-		m, err := netutil.OpenMasquerade(ctx, firewall(r))
-		if err != nil {
-			return types.NewError(types.ErrPluginNotAvailable, "ipMasq: the host cannot masquerade", err)
-		}
-		if err := m.Close(); err != nil {
-			return err
-		}
-	}
-	return ipam.Status(ctx, r.Call, r.Conf.IPAM.Type)
+	own.AddInterface(veth.Host.Interface(""))
+	own.AddInterface(veth.Peer.Interface(r.Netns), result.IPs...)
+	return r.Extend(own)
 }

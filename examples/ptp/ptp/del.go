@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package ptp
+
+import (
+	"context"
+
+	"github.com/cnikit/cnikit/ipam"
+	"github.com/cnikit/cnikit/netutil"
+)
+
+// left is what DEL and GC look for.
+func left(r *request) netutil.DetachConfig {
+	return netutil.DetachConfig{Firewall: firewall(r), Netns: r.Netns}
+}
+
+// del removes the link and the rules, and lets the IPAM plugin give the address back.
+func del(ctx context.Context, r *request) error {
+	return ipam.With(ctx, r.Call, r.Conf.IPAM.Type, func(ctx context.Context) error {
+		return netutil.Detach(ctx, owner(r), left(r))
+	})
+}
+
+// gc removes what bears the mark of an attachment of this network that is not
+// valid any more.
+func gc(ctx context.Context, r *request) error {
+	return ipam.With(ctx, r.Call, r.Conf.IPAM.Type, func(ctx context.Context) error {
+		return netutil.Collect(ctx, r.Net.Name, netutil.Owners(r.Net.Name, r.ValidAttachments), left(r))
+	})
+}
+
+// status asks whether ADD could be served.
+func status(ctx context.Context, r *request) error {
+	return ipam.With(ctx, r.Call, r.Conf.IPAM.Type, func(ctx context.Context) error {
+		if !r.Conf.IPMasq {
+			return nil
+		}
+		return netutil.StatusMasquerade(ctx, firewall(r))
+	})
+}

@@ -30,15 +30,18 @@ const ignoreUnknown = "IgnoreUnknown"
 // Spec: checklist ARG-001, ARG-005 to ARG-011, AMB-045.
 func ParseArgs(s string) (Args, error) {
 	args := Args{}
+	secret := false // what follows a secret may be the rest of it
 	for pair := range strings.SplitSeq(s, ";") {
 		key, value, ok := strings.Cut(pair, "=")
 		switch {
 		case pair == "":
 			continue
+		case (!ok || key == "") && secret:
+			return nil, argsError(notShown + ` is no pair; want KEY=VALUE`)
 		case !ok || key == "":
 			return nil, argsError(quote(pair) + ` is no pair; want KEY=VALUE`)
 		}
-		args[key] = value
+		args[key], secret = value, isSecret(key)
 	}
 	if v, ok := args[ignoreUnknown]; ok {
 		if _, err := parseArgBool(v); err != nil {
@@ -108,6 +111,10 @@ func (a Args) Decode(v any) error {
 		return nil
 	}
 	slices.Sort(unknown)
+	const most = 8 // keys; nobody reads more
+	if more := len(unknown) - most; more > 0 {
+		unknown = append(unknown[:most], "and "+strconv.Itoa(more)+" more")
+	}
 	return argsError("unknown key " + strings.Join(unknown, ", ") + "; IgnoreUnknown=1 permits it")
 }
 
@@ -133,10 +140,19 @@ func (a Args) decodeStruct(s reflect.Value, taken map[string]bool) error {
 			continue
 		}
 		if err := setArg(s.Field(i), text); err != nil {
-			return NewError(ErrInvalidEnvironmentVariables, "CNI_ARGS: "+key, err)
+			return argValueError(key, err)
 		}
 	}
 	return nil
+}
+
+// argValueError returns the error for a value that its field does not take.
+func argValueError(key string, err error) error {
+	text := clip(err.Error())
+	if isSecret(key) {
+		text = notShown + " is not valid"
+	}
+	return &Error{Code: ErrInvalidEnvironmentVariables, Msg: "CNI_ARGS: " + key, Details: text, Err: unwrapped{err}}
 }
 
 func setArg(field reflect.Value, text string) error {

@@ -197,7 +197,7 @@ func (p PortMappings) with(m PortMapping, e node) (PortMappings, error) {
 		case have == m:
 			return p, nil
 		case have.HostPort == m.HostPort && have.Protocol == m.Protocol && have.HostIP == m.HostIP:
-			return nil, e.invalid(errors.New(e.show() + " maps host port " + strconv.Itoa(int(m.HostPort)) + "/" + m.Protocol +
+			return nil, e.invalid(errors.New("maps host port " + strconv.Itoa(int(m.HostPort)) + "/" + m.Protocol +
 				", which another entry maps to container port " + strconv.Itoa(int(have.ContainerPort))))
 		}
 	}
@@ -520,7 +520,7 @@ func (n node) aliasesByNetwork() (map[string][]string, error) {
 	}
 	all := make(map[string][]string, len(members))
 	for _, m := range members {
-		v := node{raw: m.raw}
+		v := node{raw: m.raw, secret: isSecret(m.key)}
 		if v.isNull() {
 			delete(all, m.key)
 			continue

@@ -228,7 +228,7 @@ func TestRuntimeConfig_Malformed(t *testing.T) {
 		{"mac", `"00:00:00:00:00:00"`, []string{`runtimeConfig.mac: "00:00:00:00:00:00" `, "not all zero"}},
 		{"mac", `"02:00:5e:10:00:01:00:0a"`, []string{`runtimeConfig.mac: "02:00:5e:10:00:01:00:0a" `}},
 		{"mac", `"02:00:5e-10:00:01"`, []string{`runtimeConfig.mac: "02:00:5e-10:00:01" `}},
-		{"mac", `["02:00:5e:10:00:01"]`, []string{`runtimeConfig.mac: ["02:00:5e:10:00:01"] `, "a string"}},
+		{"mac", `["02:00:5e:10:00:01"]`, []string{`runtimeConfig.mac: […] `, "a string"}},
 		{"infinibandGUID", `"02:00:5e:10:00:01"`, []string{`runtimeConfig.infinibandGUID: "02:00:5e:10:00:01" `, "8 bytes"}},
 		{"deviceID", `5`, []string{`runtimeConfig.deviceID: 5 `, "a string"}},
 		{"aliases", `"a"`, []string{`runtimeConfig.aliases: "a" `}},

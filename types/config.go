@@ -198,9 +198,9 @@ func (c *PluginConfig) ValidAttachments() ([]Attachment, error) {
 	err := doc.walk(func(quoted, value json.RawMessage) {
 		switch unquote(quoted) {
 		case validAttachments:
-			newer = node{value, validAttachments}
+			newer = node{raw: value, path: validAttachments}
 		case olderAttachments:
-			older = node{value, olderAttachments}
+			older = node{raw: value, path: olderAttachments}
 		}
 	})
 	if err != nil {

@@ -141,7 +141,7 @@ func TestDecodeResult_Errors(t *testing.T) {
 		{"block of the other family", `{"cniVersion":"0.2.0","ip4":{"ip":"fd00::2/64"}}`, types.ErrInvalidNetworkConfig, []string{"ip4.ip: fd00::2/64 is not of the family"}},
 		{"block without address", `{"cniVersion":"0.2.0","ip6":{"gateway":"fd00::1"}}`, types.ErrInvalidNetworkConfig, []string{"ip6.ip: is missing"}},
 		{"text in a block", `{"cniVersion":"0.2.0","ip6":{"ip":"fd00::2/64","routes":["x"]}}`, types.ErrDecodingFailure, []string{`ip6.routes[0]: "x" `}},
-		{"long value on several lines", "{\"dns\":[\n  1,\n\t2,\r\n \"" + strings.Repeat("é", 100) + `"]}`, types.ErrDecodingFailure, []string{`dns: [ 1, 2, "éé`, "…"}},
+		{"value on several lines", "{\"dns\":[\n  1,\n\t2]}", types.ErrDecodingFailure, []string{`dns: […] is not valid`}},
 	}
 	for pad := range 4 { // a long value is cut between characters
 		tests = append(tests, tests[0])

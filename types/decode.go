@@ -40,7 +40,7 @@ func (c *PluginConfig) DecodeStrict(v any) error {
 	if err := c.decode(v); err != nil {
 		return err
 	}
-	if err := unknownMember(node{c.Raw, document}, reflect.TypeOf(v), protocolMembers()); err != nil {
+	if err := unknownMember(node{raw: c.Raw, path: document}, reflect.TypeOf(v), protocolMembers()); err != nil {
 		return err
 	}
 	return validateTarget(v)
@@ -64,7 +64,10 @@ func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
 		if err == nil {
 			return passedOver
 		}
-		at, found := locate(node{data, document}, target.Type())
+		at, found := locate(node{raw: data, path: document}, target.Type())
+		if found && at.isNull() && len(passedOver) > 0 {
+			break // a type that refuses even null
+		}
 		passedOver = append(passedOver, decodeError(at, err))
 		if !found || len(at.raw) == len(data) {
 			break
@@ -89,7 +92,7 @@ func (c *PluginConfig) decode(v any) error {
 	if err == nil {
 		return nil
 	}
-	at, _ := locate(node{data, document}, t)
+	at, _ := locate(node{raw: data, path: document}, t)
 	return decodeError(at, err)
 }
 
@@ -118,7 +121,7 @@ func (c *PluginConfig) Capability(name string, v any) (bool, error) {
 		return false, nil
 	}
 	t := reflect.TypeOf(v)
-	at := node{raw: withoutShadowed(raw, t), path: runtimeConfig + "." + name}
+	at := node{raw: withoutShadowed(raw, t), path: runtimeConfig + "." + name, secret: isSecret(name)}
 	err := json.Unmarshal(at.raw, v)
 	if err == nil {
 		return true, nil
@@ -155,21 +158,11 @@ func protocolMembers() []string {
 // failed.
 func decodeError(at node, err error) error {
 	var coded *Error
-	if errors.As(err, &coded) {
-		// A type that reads itself says it well, but does not know where it stands.
-		msg, ok := strings.CutPrefix(coded.Msg, here)
-		switch {
-		case ok && at.path == document:
-			msg = strings.TrimLeft(msg, ".: ")
-		case ok:
-			msg = at.path + msg
-		case at.path != document:
-			msg = at.path + ": " + msg
-		}
-		return &Error{Code: codeAt(at, coded.Code), Msg: msg, Details: coded.Details, Err: coded.Err}
-	}
 	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
+	switch {
+	case errors.As(err, &coded):
+		return at.readError(coded)
+	case errors.As(err, &kind):
 		want := describe(kind.Type)
 		code := ErrDecodingFailure
 		if at.isInteger() && strings.Contains(want, "integer") {
@@ -177,10 +170,34 @@ func decodeError(at node, err error) error {
 		}
 		return NewError(codeAt(at, code), at.mismatch(want).Error(), nil)
 	}
-	if text := err.Error(); strings.Contains(text, at.show()) { // it need not be said twice
-		return &Error{Code: ErrInvalidNetworkConfig, Msg: at.path + ": " + text, Err: unwrapped{err}}
+	bad := &Error{Code: ErrInvalidNetworkConfig, Msg: at.path + ": " + at.show() + " is not valid", Err: unwrapped{err}}
+	text := clip(err.Error())
+	switch {
+	case at.secret: // the text may repeat the value
+	case strings.Contains(text, at.show()): // it need not be said twice
+		bad.Msg = at.path + ": " + text
+	default:
+		bad.Details = text
 	}
-	return NewError(ErrInvalidNetworkConfig, at.path+": "+at.show()+" is not valid", err)
+	return bad
+}
+
+// readError returns the error of a type that reads itself, which says it well but
+// does not know where it stands.
+func (n node) readError(err *Error) error {
+	if n.secret {
+		return &Error{Code: codeAt(n, err.Code), Msg: n.path + ": " + n.show() + " is not valid", Err: unwrapped{err}}
+	}
+	msg, ok := strings.CutPrefix(err.Msg, here)
+	switch {
+	case ok && n.path == document:
+		msg = strings.TrimLeft(msg, ".: ")
+	case ok:
+		msg = n.path + msg
+	case n.path != document:
+		msg = n.path + ": " + msg
+	}
+	return &Error{Code: codeAt(n, err.Code), Msg: msg, Details: err.Details, Err: err.Err}
 }
 
 // codeAt returns the code for an error at a place: a capability that is wrong in
@@ -368,7 +385,7 @@ func unknownIn(n node, fields fieldList, more []string) error {
 			continue
 		}
 		at := n.child(m.key, m.raw)
-		text := at.path + ": unknown key, with the value " + at.show()
+		text := at.path + ": unknown key, with the value " + at.showInside()
 		if near := nearest(m.key, known); near != "" {
 			text += "; the nearest known key is " + strconv.Quote(near)
 		}

@@ -181,7 +181,7 @@ func TestPluginConfig_Decode_Errors(t *testing.T) {
 		{`,"RuntimeConfig":{"MAC":5}`, types.ErrInvalidNetworkConfig, `RuntimeConfig.MAC: 5 is not valid; want a string`},
 		// The error is about the value that counts.
 		{`,"mtu":"exact","MTU":5`, types.ErrDecodingFailure, `mtu: "exact" is not valid`},
-		{",\"bridge\":{\n\t\"a\":   1}", types.ErrDecodingFailure, `bridge: { "a": 1} is not valid`},
+		{",\"bridge\":{\n\t\"a\":   1}", types.ErrDecodingFailure, `bridge: {…} is not valid`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.members, func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestPluginConfig_Decode_Root(t *testing.T) {
 	c := configOf(t, ``)
 	wantError(t, "Decode", c.Decode(&rootReader{errors.New("not mine")}), types.ErrInvalidNetworkConfig, "the document: ", "not mine")
 	wantError(t, "Decode", c.Decode(&rootReader{types.NewError(types.ErrTryAgainLater, "busy", nil)}), types.ErrTryAgainLater, "busy")
-	wantError(t, "Decode", c.Decode(&[]int{}), types.ErrDecodingFailure, `the document: {"cniVersion"`, "want an array")
+	wantError(t, "Decode", c.Decode(&[]int{}), types.ErrDecodingFailure, `the document: {…} `, "want an array")
 	var m map[string]int
 	wantError(t, "Decode", c.Decode(&m), types.ErrDecodingFailure, `cniVersion: "1.1.0" is not valid; want an integer`)
 	var r types.Result // reads itself

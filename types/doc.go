@@ -53,6 +53,21 @@
 // value, and bad values in it are cut, so that its size is bounded. No input makes
 // a function of this package panic.
 //
+// # Secrets
+//
+// A configuration may hold secrets, and what an error says ends up in the logs of a
+// cluster. So an error shows the value at the key that it blames, for a person to mend
+// it, and no other: at most 60 bytes of it, or 80 of a name; of an object or array no
+// more than that it is one, except that [ErrUnsupportedField] gives what is in it, as
+// the specification wants it.
+//
+// The value of a key that looks like that of a secret is never shown, blamed or not,
+// nor what is below it: a key with one of the words password, passwd, passphrase,
+// secret, token, credential, bearer, authorization and cookie in it, in any case, or of
+// which a word ends in key, keys, pass, pwd, psk or auth, such as "clientKeyData". The
+// keys of CNI_ARGS are judged alike. [Call.Redact] does the same to a text that others
+// wrote.
+//
 // Values of this package may be read by several goroutines at a time, and are not
 // to be changed meanwhile. What is parsed refers to the bytes that it was parsed
 // from, which must not be changed either.

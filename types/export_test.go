@@ -3,4 +3,7 @@
 package types
 
 // What the external tests need to see.
-var Distance = distance
+var (
+	Distance = distance
+	IsSecret = isSecret
+)

@@ -25,8 +25,9 @@ import (
 //
 // Spec: checklist CONF-045, RES-035, CHAIN-017, AMB-022, AMB-023.
 type node struct {
-	raw  json.RawMessage
-	path string
+	raw    json.RawMessage
+	path   string
+	secret bool // a key on the path looks like that of a secret, so no error shows the value
 }
 
 // here is the path of a value that a method UnmarshalJSON reads, which cannot
@@ -93,23 +94,12 @@ func (n node) invalid(err error) error {
 	return invalid(n.path, err.Error())
 }
 
-// show returns the value for a message: on one line, and cut where it is long.
+// show returns the value for a message; see shown.
 func (n node) show() string {
-	const most = 60
-	text := make([]byte, 0, most+len("…"))
-	for _, c := range n.raw {
-		if c == '\n' || c == '\r' || c == '\t' {
-			c = ' '
-		}
-		if c == ' ' && len(text) > 0 && text[len(text)-1] == ' ' {
-			continue
-		}
-		if len(text) >= most && utf8.RuneStart(c) {
-			return string(text) + "…"
-		}
-		text = append(text, c)
+	if n.secret {
+		return notShown
 	}
-	return string(text)
+	return shown(n.raw)
 }
 
 func (n node) isNull() bool { return len(n.raw) == 0 || n.raw[0] == 'n' }
@@ -153,7 +143,7 @@ func (n node) each(visit func(i int, value node) error) error {
 	rest := skipSpace(n.raw[1:])
 	for i := 0; rest[0] != ']'; i++ {
 		value, after := cutValue(rest)
-		if err := visit(i, node{raw: value}); err != nil {
+		if err := visit(i, node{raw: value, secret: n.secret}); err != nil {
 			return under(position(i), err)
 		}
 		rest = skipComma(after)
@@ -166,7 +156,7 @@ func position(i int) string { return "[" + strconv.Itoa(i) + "]" }
 // elements returns the values of an array, with their paths.
 func (n node) elements() (all []node, err error) {
 	err = n.each(func(i int, value node) error {
-		all = append(all, node{value.raw, strings.TrimPrefix(n.path, document) + position(i)})
+		all = append(all, node{raw: value.raw, path: strings.TrimPrefix(n.path, document) + position(i), secret: n.secret})
 		return nil
 	})
 	return all, err
@@ -174,11 +164,11 @@ func (n node) elements() (all []node, err error) {
 
 // child returns the node of a member, with its path.
 func (n node) child(key string, raw json.RawMessage) node {
-	key = pathKey(key)
+	path := pathKey(key)
 	if at := strings.TrimPrefix(n.path, document); at != "" {
-		key = at + "." + key
+		path = at + "." + path
 	}
-	return node{raw, key}
+	return node{raw: raw, path: path, secret: n.secret || isSecret(key)}
 }
 
 // pathKey returns a key for a path: as it is, or quoted if it is long or would

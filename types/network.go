@@ -252,7 +252,7 @@ func (n node) capabilities() (map[string]bool, error) {
 	}
 	all := make(map[string]bool, len(members))
 	for _, m := range members {
-		v := node{raw: m.raw}
+		v := node{raw: m.raw, secret: isSecret(m.key)}
 		if v.isNull() {
 			delete(all, m.key)
 			continue

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+
 	"strings"
 	"syscall"
 
@@ -29,12 +31,20 @@ import (
 // Before the handler runs, descriptor 1 is made to be standard error, and stays
 // so. SIGTERM and SIGINT cancel the request.
 //
+// Goroutines share one processor, unless the variable GOMAXPROCS says otherwise: a
+// plugin lives for some milliseconds, waits for the kernel in most of them, and would
+// spend the more on waking threads that find nothing to do. A handler that has work for
+// several sets [runtime.GOMAXPROCS].
+//
 // Spec: checklist PROTO-034, PROTO-049.
 func Main(plugins ...Runner) {
 	env := processEnv()
 	ctx := context.Background()
 	if env.getenv(envCommand) != string(types.CommandVersion) {
 		// VERSION neither logs nor has anything to undo, and runtimes ask it often.
+		if env.getenv("GOMAXPROCS") == "" {
+			runtime.GOMAXPROCS(1) // before there are goroutines to wake a thread for
+		}
 		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
 		ctx = untilSignal(ctx)
 	}

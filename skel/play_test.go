@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/cnikit/cnikit/skel"
@@ -42,6 +43,7 @@ func parts() map[string]add {
 		"play-chatty": chatty,
 		"play-undo":   undo,
 		"play-slog":   logByContext,
+		"play-procs":  processors,
 	}
 }
 
@@ -110,6 +112,11 @@ func logByContext(ctx context.Context, _ *skel.Request[conf]) (*types.Result, er
 	slog.DebugContext(ctx, "low")
 	slog.Info("three")
 	return sample(), nil
+}
+
+// processors tells how many processors the goroutines have.
+func processors(context.Context, *skel.Request[conf]) (*types.Result, error) {
+	return nil, types.NewError(113, fmt.Sprintf("GOMAXPROCS is %d", runtime.GOMAXPROCS(0)), nil)
 }
 
 // chatty logs more than a pipe holds.

@@ -99,6 +99,13 @@ func TestMain_Process(t *testing.T) {
 	})
 }
 
+// A short process does not wake threads, unless it is told to.
+func TestMain_Processors(t *testing.T) {
+	t.Parallel()
+	execute(t, process(t, "play-procs", request("1.1.0"), environ("ADD"))).failure(t, 113, "GOMAXPROCS is 1")
+	execute(t, process(t, "play-procs", request("1.1.0"), environ("ADD", "GOMAXPROCS=3"))).failure(t, 113, "GOMAXPROCS is 3")
+}
+
 // In a process, what is logged in the context of a request says which one it was.
 func TestMain_Slog(t *testing.T) {
 	t.Parallel()

@@ -40,6 +40,12 @@
 //		}
 //	}
 //
+// # Faults
+//
+// A [Fault] kills a plugin at one of its system calls, or makes the call fail; [Faults]
+// is that for each call in turn. What is left then, and what DEL and GC leave of that, a
+// snapshot says.
+//
 // # The rules of the specification
 //
 // [Conformance] examines a plugin, in whatever language it is written, by every rule of

@@ -3,11 +3,9 @@
 package firewall
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -61,40 +59,6 @@ func (c *conn) hasEntry(t table, set, mark string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// removeOthers returns the changes that remove what has not one of the marks.
-func (c *conn) removeOthers(t table, sets []string, marks map[string]bool) ([]change, error) {
-	var changes []change
-	for _, set := range sets {
-		all, err := c.elements(t, set)
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return nil, err
-		}
-		gone := slices.DeleteFunc(all, func(e element) bool { return marks[e.comment] })
-		changes = append(changes, t.delElements(set, gone)...)
-	}
-	return changes, nil
-}
-
-// removeEmpty removes a table if its sets are empty. What somebody adds between the look
-// and the removal goes, too: GC does not run beside ADD.
-//
-// Spec: CNI 1.1.0, section 2, "GC".
-func (c *conn) removeEmpty(ctx context.Context, t table, sets []string) error {
-	return retry(ctx, func() error {
-		for _, set := range sets {
-			switch left, err := c.elements(t, set); {
-			case errors.Is(err, unix.ENOENT):
-				return nil // no table, or one that the next ADD repairs
-			case err != nil:
-				return err
-			case len(left) > 0:
-				return nil
-			}
-		}
-		return changedIfGone(c.batch([]change{t.delTable()}))
-	})
 }
 
 // changedIfGone turns the errors of a change about something that came or went since

@@ -94,11 +94,7 @@ func (h *Host) collectNFT(ctx context.Context, t table, sets []string, marks map
 	if !h.hasNFT {
 		return nil
 	}
-	err := h.removeNFT(ctx, func() ([]change, error) { return h.conn.removeOthers(t, sets, marks) })
-	if err != nil {
-		return err
-	}
-	return h.conn.removeEmpty(ctx, t, sets)
+	return h.conn.collect(ctx, t, sets, func(mark string) bool { return !marks[mark] })
 }
 
 // marksOf returns the marks of owners as a set.

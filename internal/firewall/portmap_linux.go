@@ -148,9 +148,7 @@ func (h *Host) CollectPortMap(ctx context.Context, network string, keep []Owner)
 		errs = append(errs, iptPortMap{host: h}.removeEmpty(ctx, network))
 	}
 	if h.hasNFT {
-		errs = append(errs, h.removeNFT(ctx, func() ([]change, error) { return h.nftPorts().collect(network, marks) }),
-			h.conn.removeEmpty(ctx, portsTable(network), portSets()),
-			h.conn.removeEmpty(ctx, claims().table, []string{claimsSet}))
+		errs = append(errs, h.nftPorts().collect(ctx, network, marks))
 	}
 	h.forget(ctx, gone, true)
 	return errors.Join(errs...)

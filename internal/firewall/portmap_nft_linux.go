@@ -352,19 +352,13 @@ func (m nftPortMap) list(ctx context.Context, network string) ([]Mapped, error) 
 	return all, err
 }
 
-// collect removes what belongs to a network and has not one of the marks.
-func (m nftPortMap) collect(network string, marks map[string]bool) ([]change, error) {
-	changes, err := m.conn.removeOthers(portsTable(network), portSets(), marks)
-	if err != nil {
-		return nil, err
-	}
-	all, err := m.conn.elements(claims().table, claimsSet)
-	if errors.Is(err, unix.ENOENT) {
-		return changes, nil
-	}
+// collect removes what belongs to a network and has not one of the marks, the tables too
+// when nothing is left in them.
+func (m nftPortMap) collect(ctx context.Context, network string, marks map[string]bool) error {
 	inNetwork := marksOfNetwork(network)
-	gone := slices.DeleteFunc(all, func(e element) bool { return marks[e.comment] || !inNetwork(e.comment) })
-	return append(changes, claims().table.delElements(claimsSet, gone)...), err
+	return errors.Join(
+		m.conn.collect(ctx, portsTable(network), portSets(), func(mark string) bool { return !marks[mark] }),
+		m.conn.collect(ctx, claims().table, []string{claimsSet}, func(mark string) bool { return !marks[mark] && inNetwork(mark) }))
 }
 
 // marksOfNetwork tells the marks of the owners in a network.

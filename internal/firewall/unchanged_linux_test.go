@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package firewall_test
+
+import (
+	"errors"
+	"net"
+	"testing"
+
+	"github.com/cnikit/cnikit/internal/firewall"
+	"github.com/cnikit/cnikit/internal/nstest"
+)
+
+// besideGC sets something up for a container, looks whether it is there and removes it, again
+// and again, while GC runs that has the container among those to keep. Nobody else has
+// anything, so GC finds the tables empty and full by turns.
+func besideGC(t *testing.T, times int, gc func() error, steps ...func() error) {
+	t.Helper()
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for err == nil {
+			err = gc()
+			select {
+			case <-stop:
+				stopped <- err
+				return
+			default:
+			}
+		}
+		<-stop
+		stopped <- err
+	}()
+	var err error
+	for range times {
+		for i, step := range steps {
+			if e := step(); e != nil && err == nil {
+				t.Errorf("step %d: %v", i, e)
+				err = e
+			}
+		}
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Errorf("GC: %v", err)
+	}
+}
+
+// GC-028: GC beside an ADD for a container that it knows takes nothing of it away, also not
+// the table that was empty when it looked.
+func TestMasquerade_collectBesideAdd(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		times := 150
+		if backend != firewall.NFTables {
+			times = 15 // it runs programs
+		}
+		n := nstest.New(t)
+		adds, collects := open(t, n, backend), open(t, n, backend)
+		o, addrs := numbered(1)
+		besideGC(t, times,
+			func() error { return collects.CollectMasquerade(t.Context(), o.Network, []firewall.Owner{o}) },
+			func() error { return adds.EnsureMasquerade(t.Context(), o, addrs) },
+			func() error { return adds.CheckMasquerade(t.Context(), o, addrs) },
+			func() error { return adds.DelMasquerade(t.Context(), o) })
+	})
+}
+
+// GC-028, as above, for port maps.
+func TestPortMap_collectBesideAdd(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		times := 100
+		if backend != firewall.NFTables {
+			times = 10
+		}
+		n := nstest.New(t)
+		adds, collects := open(t, n, backend), open(t, n, backend)
+		o, addrs := numbered(1)
+		p := portMap(&container{owner: o, addrs: addrs}, firewall.TCP, 8080)
+		besideGC(t, times,
+			func() error { return collects.CollectPortMap(t.Context(), o.Network, []firewall.Owner{o}) },
+			func() error { return adds.EnsurePortMap(t.Context(), o, p) },
+			func() error { return adds.CheckPortMap(t.Context(), o, p) },
+			func() error { return adds.DelPortMap(t.Context(), o) })
+	})
+}
+
+// GC-028, as above, for the filter.
+func TestSpoofFilter_collectBesideAdd(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	adds, collects := open(t, n, firewall.NFTables), open(t, n, firewall.NFTables)
+	o, _ := numbered(1)
+	p := firewall.Port{Owner: o, Index: 1, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+	besideGC(t, 100,
+		func() error { return collects.CollectSpoofFilter(t.Context(), o.Network, []firewall.Owner{o}) },
+		func() error { return adds.EnsureSpoofFilter(t.Context(), p) },
+		func() error { return adds.CheckSpoofFilter(t.Context(), p) },
+		func() error { return adds.DelSpoofFilter(t.Context(), o) })
+}
+
+// More garbage than one transaction takes, GC-005, among what is to be kept.
+func TestMasquerade_collectMuch(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	h := open(t, n, firewall.NFTables)
+	var keep []firewall.Owner
+	var errs []error
+	for i := range 700 { // in two families and two sets each
+		o, addrs := numbered(i)
+		errs = append(errs, h.EnsureMasquerade(t.Context(), o, addrs))
+		if i%100 == 7 {
+			keep = append(keep, o)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.CollectMasquerade(t.Context(), "large", keep); err != nil {
+		t.Fatal(err)
+	}
+	left, err := h.ListMasquerade(t.Context(), "large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(left), 2*len(keep); got != want {
+		t.Errorf("%d addresses left, want %d", got, want)
+	}
+	for i, o := range keep {
+		_, addrs := numbered(7 + 100*i)
+		if err := h.CheckMasquerade(t.Context(), o, addrs); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -95,22 +95,36 @@ func (m iptMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix
 		if len(members) == 0 {
 			continue
 		}
-		n := iptNames(o.Network, f)
-		if err := m.ready(ctx, n); err != nil {
+		err := retry(ctx, func() error { return m.add(ctx, iptNames(o.Network, f), own, members) })
+		if err != nil {
 			return err
-		}
-		for _, e := range own {
-			if err := m.host.conn.addMember(n.own, e); err != nil {
-				return err
-			}
-		}
-		for _, e := range members {
-			if err := m.host.conn.addMember(n.containers, e); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// add adds addresses and the subnets they are in. It looks at the rules once more when
+// they are in the sets: a GC that found nobody there may have taken the rules away since,
+// and else sees the addresses before it removes the sets; see demolish.
+func (m iptMasquerade) add(ctx context.Context, n iptNetwork, own, members []member) error {
+	if err := m.ready(ctx, n); err != nil {
+		return err
+	}
+	for _, e := range own {
+		if err := m.host.conn.addMember(n.own, e); err != nil {
+			return changedIfGone(err)
+		}
+	}
+	for _, e := range members {
+		if err := m.host.conn.addMember(n.containers, e); err != nil {
+			return changedIfGone(err)
+		}
+	}
+	ok, err := m.intact(n)
+	if err == nil && !ok {
+		return errChanged
+	}
+	return err
 }
 
 // single returns the prefix of one address.
@@ -275,7 +289,7 @@ func (m iptMasquerade) removeEmpty(ctx context.Context, network string) error {
 				continue
 			}
 			if err == nil && len(left) == 0 {
-				err = m.demolish(n)
+				err = m.demolish(ctx, n)
 			}
 			errs = append(errs, err)
 		}
@@ -283,11 +297,12 @@ func (m iptMasquerade) removeEmpty(ctx context.Context, network string) error {
 	})
 }
 
-// demolish removes rules, chain and sets of a network. An address that somebody adds
-// meanwhile is lost with them: GC and ADD of one network do not run at once.
+// demolish removes rules, chain and sets of a network, under the lock. An address that
+// somebody adds before the rules are gone is seen when they are, and they are made again;
+// who adds one later sees that they are gone.
 //
-// Spec: CNI 1.1.0, section 2, "GC": a runtime must not run GC beside ADD or DEL.
-func (m iptMasquerade) demolish(n iptNetwork) error {
+// Spec: checklist GC-028.
+func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 	err := m.host.inside(func() error {
 		t, err := iptablesFor(n.family)
 		if err != nil {
@@ -304,13 +319,30 @@ func (m iptMasquerade) demolish(n iptNetwork) error {
 	if err != nil {
 		return err
 	}
-	// With nft behind iptables the kernel lets go of a rule's sets a grace period later.
-	return errors.Join(m.destroy(n.containers), m.destroy(n.own))
+	if err := m.released(ctx, n.containers); err != nil {
+		return err
+	}
+	if left, err := m.host.conn.members(n.containers); err != nil || len(left) > 0 {
+		return errors.Join(err, m.build(n))
+	}
+	return errors.Join(m.destroy(ctx, n.containers), m.destroy(ctx, n.own))
+}
+
+// released waits until no rule refers to a set: with nft behind iptables the kernel lets
+// go of a rule's sets a grace period after the rule.
+func (m iptMasquerade) released(ctx context.Context, s ipset) error {
+	return retry(ctx, func() error {
+		n, err := m.host.conn.references(s)
+		if err == nil && n > 0 {
+			return fmt.Errorf("ipset %s: %w", s.name, errChanged)
+		}
+		return err
+	})
 }
 
 // destroy removes a set that no rule refers to any longer, or soon.
-func (m iptMasquerade) destroy(s ipset) error {
-	return retry(context.Background(), func() error {
+func (m iptMasquerade) destroy(ctx context.Context, s ipset) error {
+	return retry(ctx, func() error {
 		err := m.host.conn.destroySet(s)
 		if errors.Is(err, ipsetErrBusy) {
 			return errors.Join(errChanged, err)

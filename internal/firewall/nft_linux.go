@@ -284,13 +284,24 @@ func (c *conn) rules(t table, chain string) ([]ruleSeen, error) {
 }
 
 // elements lists a set. The error is ENOENT if there is none.
+//
+// The kernel puts a set that grew or shrank into order in its own time. A list made
+// meanwhile has elements twice, which count once here, or, if it is of more than one
+// message, lacks some: who has to have all looks again.
+//
+// Source: https://github.com/torvalds/linux/blob/v6.12/net/netfilter/nft_set_hash.c (nft_rhash_walk)
 func (c *conn) elements(t table, set string) ([]element, error) {
 	a := attrs(nil).str(unix.NFTA_SET_ELEM_LIST_TABLE, t.name).str(unix.NFTA_SET_ELEM_LIST_SET, set)
 	var all []element
 	err := c.do(request{typ: nftMessage(unix.NFT_MSG_GETSETELEM), flags: unix.NLM_F_DUMP, family: t.family, attrs: a}, func(r reply) error {
 		return appendElements(&all, r.attrs)
 	})
-	return all, err
+	seen := make(map[string]bool, len(all))
+	return slices.DeleteFunc(all, func(e element) bool {
+		again := seen[string(e.key)]
+		seen[string(e.key)] = true
+		return again
+	}), err
 }
 
 // element reads one element. The error is ENOENT if it, or the set, is not there.

@@ -5,6 +5,7 @@ package firewall_test
 import (
 	"errors"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/firewall"
@@ -13,36 +14,40 @@ import (
 
 // besideGC sets something up for a container, looks whether it is there and removes it, again
 // and again, while GC runs that has the container among those to keep. Nobody else has
-// anything, so GC finds the tables empty and full by turns.
-func besideGC(t *testing.T, times int, gc func() error, steps ...func() error) {
+// anything, so GC finds the tables empty and full by turns. The look is when the GC that ran
+// beside the setting up has ended.
+func besideGC(t *testing.T, times int, gc, ensure, check, remove func() error) {
 	t.Helper()
-	stop, stopped := make(chan struct{}), make(chan error)
+	var running sync.Mutex
+	var collected error
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		var err error
-		for err == nil {
-			err = gc()
+		defer close(stopped)
+		for {
+			running.Lock()
+			err := gc()
+			running.Unlock()
 			select {
 			case <-stop:
-				stopped <- err
 				return
 			default:
 			}
+			collected = errors.Join(collected, err)
 		}
-		<-stop
-		stopped <- err
 	}()
-	var err error
-	for range times {
-		for i, step := range steps {
-			if e := step(); e != nil && err == nil {
-				t.Errorf("step %d: %v", i, e)
-				err = e
-			}
+	for i := 0; i < times && !t.Failed(); i++ {
+		err := ensure()
+		running.Lock()
+		err = errors.Join(err, check(), remove())
+		running.Unlock()
+		if err != nil {
+			t.Errorf("time %d: %v", i, err)
 		}
 	}
 	close(stop)
-	if err := <-stopped; err != nil {
-		t.Errorf("GC: %v", err)
+	<-stopped
+	if collected != nil {
+		t.Errorf("GC: %v", collected)
 	}
 }
 
@@ -53,7 +58,7 @@ func TestMasquerade_collectBesideAdd(t *testing.T) {
 	backends(t, func(t *testing.T, backend string) {
 		times := 150
 		if backend != firewall.NFTables {
-			times = 15 // it runs programs
+			times = 20 // it runs programs
 		}
 		n := nstest.New(t)
 		adds, collects := open(t, n, backend), open(t, n, backend)

@@ -42,7 +42,7 @@ var laws = []struct {
 	{"internal/arch", law{}},
 	{"internal/golden", law{}},
 	{"internal/bench", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ns", "netutil", "internal/*", "examples/*/*"}}},
-	{"internal/plugintest", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ns", "netutil", "internal/*", "examples/*/*"}}},
+	{"internal/plugintest", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ns", "netutil", "internal/*", "examples/*/*"}, others: []string{"github.com/google/go-cmp"}}},
 	{"internal/campaign", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ipam/storetest", "ns", "netutil", "internal/*", "examples/*/*"}}},
 	{"internal/rtnl", law{ours: []string{"internal/nsfs"}, others: []string{"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys"}}},
 	{"internal/firewall", law{ours: []string{"internal/nsfs"}, others: []string{"github.com/coreos/go-iptables", "github.com/google/nftables", "golang.org/x/sys"}}},

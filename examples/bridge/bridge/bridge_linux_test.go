@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +41,56 @@ func config(version, keys string, subnets ...string) string {
 		text += `,"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[` + strings.Join(sets, ",") + `]}`
 	}
 	return text + `}]}`
+}
+
+// suite is what every plugin of this kind has to pass.
+var suite = plugintest.Interface{
+	Type: "bridge",
+	Keys: `"bridge":"br0","isGateway":true,"ipMasq":true,"macspoofchk":true,"hairpinMode":true,"mtu":1400`,
+	Drifts: []plugintest.Drift{
+		{Name: "no port of the bridge", In: "host", Run: "ip link set $PORT nomaster", Want: "br0"},
+		{Name: "hairpin off", In: "host", Run: "ip link set $PORT type bridge_slave hairpin off", Want: "hairpin"},
+		{Name: "isolated", In: "host", Run: "ip link set $PORT type bridge_slave isolated on", Want: "isolated"},
+		{Name: "bridge down", In: "host", Run: "ip link set br0 down", Want: "br0"},
+		{Name: "bridge gone", In: "host", Run: "ip link del br0", Want: "br0"},
+		{Name: "gateway gone", In: "host", Run: "ip addr del 10.1.2.1/24 dev br0", Want: "10.1.2.1/24"},
+		{Name: "filter gone", In: "host", Run: "nft delete table bridge $(nft list tables bridge | cut -d' ' -f3)", Want: "rules missing"},
+	},
+	Failures: map[string]string{
+		"gateway in the way": `{"cniVersion":"1.1.0","ips":[{"address":"10.5.0.2/24","gateway":"10.5.0.9"}]}`,
+	},
+}
+
+// Every version: RES-003, RES-004, RES-005, RES-006, RES-007, VER-012.
+func TestVersions(t *testing.T) { suite.Versions(t) }
+
+// ADD-009, DLG-010, C-1, C-8: an ADD that fails at any step leaves nothing, and the
+// next one succeeds.
+func TestFailedAdd(t *testing.T) { suite.FailedAdd(t) }
+
+// ADD-003: an interface of that name stays untouched. ADD-007, DLG-033: a second
+// ADD fails and leaves the first attachment working.
+func TestTwice(t *testing.T) { suite.Twice(t) }
+
+// DEL-004, DEL-005, DEL-006, DEL-007, DEL-008, DEL-009, DEL-010, DEL-011, LIFE-022,
+// C-5: DEL cleans up whatever is missing.
+func TestDel(t *testing.T) { suite.Del(t) }
+
+// C-6, C-32: a DEL whose IPAM plugin fails.
+func TestDelRetry(t *testing.T) { suite.DelRetry(t) }
+
+// CHK-002, CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, CHK-021, CHK-022, C-24, C-57.
+func TestCheck(t *testing.T) { suite.Check(t) }
+
+// GC-002, GC-005, GC-006, GC-007, GC-011, GC-018, GC-020, GC-022, GC-024, C-7.
+func TestGC(t *testing.T) { suite.GC(t) }
+
+// STA-001, STA-004, STA-005, STA-008, STA-009, STA-012.
+func TestStatus(t *testing.T) { suite.Status(t) }
+
+// The configuration of the README, by all commands of a runtime.
+func TestExample(t *testing.T) {
+	suite.Example(t, "../testdata/10-pods.conflist", "10.22.0.2/16", "fd00:22::2/64")
 }
 
 const subnet4, subnet6 = "10.1.2.0/24", "fd00:1::/64"
@@ -104,42 +152,6 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// Every version: RES-003, RES-004, RES-005, RES-006, RES-007, VER-012.
-func TestVersions(t *testing.T) {
-	t.Parallel()
-	for _, v := range types.Versions() {
-		t.Run(v.String(), func(t *testing.T) {
-			t.Parallel()
-			n, ctx := newNode(t), t.Context()
-			network := n.Network(t, config(v.String(), `,"isGateway":true`, subnet4))
-			c := n.Container(t, "c1")
-			n.Add(t, network, c)
-			var document map[string]any
-			executed := n.Runtime.Executions()
-			if err := json.Unmarshal(executed[len(executed)-1].Stdout, &document); err != nil {
-				t.Fatal(err)
-			}
-			keys := []string{"cniVersion", "interfaces", "ips"}
-			if v < types.V030 {
-				keys = []string{"cniVersion", "ip4"}
-			}
-			for _, key := range keys {
-				if _, ok := document[key]; !ok || len(document) != len(keys) {
-					t.Errorf("result = %v, want the members %q", document, keys)
-				}
-			}
-			if v >= types.V040 {
-				if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
-					t.Errorf("CHECK: %v", err)
-				}
-			}
-			if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
-				t.Errorf("DEL: %v", err)
-			}
-		})
-	}
-}
-
 // RES-039, C-26: a network without addresses works, CHECK included. RES-040,
 // CONV-012, C-16: except in versions that cannot say so, which change nothing.
 func TestLayer2(t *testing.T) {
@@ -163,208 +175,6 @@ func TestLayer2(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
 		t.Errorf("the refused ADD left (-before +after):\n%s", diff)
-	}
-}
-
-// ADD-009, DLG-010, C-1, C-8: an ADD that fails at any step leaves nothing, and the
-// next one succeeds.
-func TestFailedAdd(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ name, keys, script string }{
-		{"ipam fails", "", `[ $CNI_COMMAND = ADD ] && { echo '{"code":111,"msg":"no"}'; exit 1; }`},
-		{"no addresses", "", `[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0"}'`},
-		{"route without way", "", `[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24"}],"routes":[{"dst":"10.9.0.0/16","gw":"10.1.2.7","scope":254}]}'`},
-		{"gateway in the way", `,"isGateway":true`, `[ $CNI_COMMAND = ADD ] && echo '{"cniVersion":"1.1.0","ips":[{"address":"10.5.0.2/24","gateway":"10.5.0.9"}]}'`},
-		{"bad answer", "", `echo garbage`},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			n, ctx := newNode(t), t.Context()
-			n.Script(t, "fake", "cat >/dev/null; echo $CNI_COMMAND >>"+n.DataDir+"/log\n"+tt.script+"\nexit 0\n")
-			// The bridge is there for other containers, with an address of theirs.
-			other := n.Container(t, "other")
-			n.Add(t, n.Network(t, config("1.1.0", `,"isGateway":true`, "10.5.0.0/16")), other)
-			c := n.Container(t, "c1")
-			log := filepath.Join(n.DataDir, "log")
-			if err := os.WriteFile(log, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			before := n.State(t, c, other)
-			request := `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0"` + tt.keys + `,"ipam":{"type":"fake"}}`
-			if out, exit := n.Exec(t, "bridge", types.CommandAdd, c, request); exit == 0 {
-				t.Fatalf("ADD succeeded: %s", out)
-			}
-			if diff := cmp.Diff(before, n.State(t, c, other)); diff != "" {
-				t.Errorf("left behind (-before +after):\n%s", diff)
-			}
-			if got, err := os.ReadFile(log); err != nil || string(got) != "ADD\nDEL\n" {
-				t.Errorf("the IPAM plugin saw %q, %v, want ADD and then DEL", got, err)
-			}
-			n.Add(t, n.Network(t, config("1.1.0", `,"isGateway":true`, "10.5.0.0/16")), c)
-			if err := n.Runtime.Check(ctx, n.Network(t, config("1.1.0", `,"isGateway":true`, "10.5.0.0/16")), other.Attachment); err != nil {
-				t.Errorf("CHECK of the other container: %v", err)
-			}
-		})
-	}
-}
-
-// ADD-003: an interface of that name stays untouched. ADD-007, DLG-033: a second
-// ADD fails and leaves the first attachment working.
-func TestAddTwice(t *testing.T) {
-	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	network := n.Network(t, config("1.1.0", `,"isGateway":true`, subnet4))
-	c := n.Container(t, "c1")
-	n.Add(t, network, c)
-	before := n.State(t, c)
-	request := fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net",%s`, config("1.1.0", `,"isGateway":true`, subnet4)[len(`{"cniVersion":"1.1.0","name":"net","plugins":[{`):])
-	if out, exit := n.Exec(t, "bridge", types.CommandAdd, c, strings.TrimSuffix(request, "]}")); exit == 0 {
-		t.Fatalf("the second ADD succeeded: %s", out)
-	}
-	if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
-		t.Errorf("the second ADD changed (-before +after):\n%s", diff)
-	}
-	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
-		t.Errorf("CHECK after the second ADD: %v", err)
-	}
-	foreign := n.Container(t, "c2")
-	foreign.Output(t, "ip", "link", "add", "eth0", "type", "bridge")
-	before = n.State(t, c, foreign)
-	if _, err := n.Runtime.Add(ctx, network, foreign.Attachment); err == nil {
-		t.Error("ADD over an existing eth0 succeeded")
-	}
-	if diff := cmp.Diff(before, n.State(t, c, foreign)); diff != "" {
-		t.Errorf("the refused ADD and its DEL changed (-before +after):\n%s", diff)
-	}
-}
-
-// DEL-004, DEL-005, DEL-006, DEL-007, DEL-008, DEL-009, DEL-010, DEL-011, LIFE-022,
-// C-5: DEL cleans up whatever is missing.
-func TestDel(t *testing.T) {
-	t.Parallel()
-	request := func(prev string) string {
-		return `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0","isGateway":true,"ipMasq":true` + prev +
-			`,"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[[{"subnet":"10.1.2.0/24"}]]}}`
-	}
-	for _, tt := range []struct {
-		name    string
-		prev    string
-		before  func(t *testing.T, n *plugintest.Node, c *plugintest.Container)
-		environ []string
-	}{
-		{name: "plain"},
-		{name: "interface gone", before: func(t *testing.T, n *plugintest.Node, c *plugintest.Container) {
-			c.Output(t, "ip", "link", "del", "eth0")
-		}},
-		{name: "no CNI_NETNS", environ: []string{"CNI_NETNS="}},
-		{name: "namespace gone", environ: []string{"CNI_NETNS=/run/netns/gone"}},
-		{name: "path is no namespace", environ: []string{"CNI_NETNS=/etc/passwd"}},
-		{name: "path is a directory", environ: []string{"CNI_NETNS=/etc"}},
-		{name: "path is the host", environ: []string{"CNI_NETNS=/proc/self/ns/net"}},
-		{name: "prevResult null", prev: `,"prevResult":null`},
-		{name: "prevResult empty", prev: `,"prevResult":{}`},
-		{name: "prevResult of an unknown version", prev: `,"prevResult":{"cniVersion":"99.0.0"}`},
-		{name: "prevResult is a number", prev: `,"prevResult":7`},
-		{name: "changed configuration", prev: `,"mtu":"x","hairpinMode":true,"promiscMode":true`},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			n := newNode(t)
-			c, other := n.Container(t, "c1"), n.Container(t, "c2")
-			network := n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[`+request("")+`]}`)
-			n.Add(t, network, other)
-			// A link of the host that bears the name of the container's.
-			n.Host.Output(t, "ip", "link", "add", "eth0", "type", "bridge")
-			before, rules := n.State(t, other), ruleset(t, n)
-			n.Add(t, network, c)
-			if tt.before != nil {
-				tt.before(t, n, c)
-			}
-			for i := range 2 {
-				if out, exit := n.Exec(t, "bridge", types.CommandDel, c, request(tt.prev), tt.environ...); exit != 0 || out != "" {
-					t.Errorf("DEL %d = exit %d, %s", i+1, exit, out)
-				}
-			}
-			if diff := cmp.Diff(cursorless(before), cursorless(n.State(t, other))); diff != "" {
-				t.Errorf("left behind (-before +after):\n%s", diff)
-			}
-			if diff := cmp.Diff(rules, ruleset(t, n)); diff != "" {
-				t.Errorf("rules left behind (-before +after):\n%s", diff)
-			}
-			if err := n.Runtime.Check(t.Context(), network, other.Attachment); err != nil {
-				t.Errorf("CHECK of the other container: %v", err)
-			}
-		})
-	}
-}
-
-// cursorless leaves the cursor of the store out of a state.
-func cursorless(state string) string {
-	var b strings.Builder
-	for line := range strings.Lines(state) {
-		if !strings.Contains(line, "last_reserved_ip") {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
-}
-
-func ruleset(t *testing.T, n *plugintest.Node) string {
-	t.Helper()
-	return string(n.Host.Output(t, "nft", "list", "ruleset"))
-}
-
-// CHK-002, CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, CHK-021, CHK-022, C-24,
-// C-57: CHECK sees what is broken, says it, and changes nothing.
-func TestCheck(t *testing.T) {
-	t.Parallel()
-	const keys = `,"isDefaultGateway":true,"ipMasq":true,"macspoofchk":true,"hairpinMode":true,"mtu":1400`
-	for _, tt := range []struct {
-		name string
-		in   string // "host" or "container"
-		run  string
-		want string
-	}{
-		{"interface gone", "container", "ip link del eth0", "eth0"},
-		{"interface down", "container", "ip link set eth0 down", "eth0"},
-		{"address gone", "container", "ip addr del 10.1.2.2/24 dev eth0", "10.1.2.2/24"},
-		{"address with another prefix", "container", "ip addr del 10.1.2.2/24 dev eth0; ip addr add 10.1.2.2/25 dev eth0; ip route add default via 10.1.2.1", "10.1.2.2"},
-		{"route gone", "container", "ip route del default", "0.0.0.0/0"},
-		{"route by another gateway", "container", "ip route replace default via 10.1.2.9", "10.1.2.9"},
-		{"another hardware address", "container", "ip link set eth0 address 02:00:00:00:00:77; ip route replace default via 10.1.2.1", "02:00:00:00:00:77"},
-		{"no port of the bridge", "host", "ip link set $PORT nomaster", "br0"},
-		{"port down", "host", "ip link set $PORT down", "$PORT"},
-		{"hairpin off", "host", "ip link set $PORT type bridge_slave hairpin off", "hairpin"},
-		{"isolated", "host", "ip link set $PORT type bridge_slave isolated on", "isolated"},
-		{"another mtu", "host", "ip link set $PORT mtu 1300", "1300"},
-		{"not forwarding", "host", "echo 0 >/proc/sys/net/ipv4/ip_forward", "ip_forward"},
-		{"listening to routers", "host", "echo 2 >/proc/sys/net/ipv6/conf/$PORT/accept_ra", "accept_ra"},
-		{"bridge down", "host", "ip link set br0 down", "br0"},
-		{"bridge gone", "host", "ip link del br0", "br0"},
-		{"gateway gone", "host", "ip addr del 10.1.2.1/24 dev br0", "10.1.2.1/24"},
-		{"rules flushed", "host", "nft flush ruleset", "masquerade"},
-		{"reservation gone", "host", "rm DATADIR/net/10.1.2.2", "10.1.2.2"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			n, ctx := newNode(t), t.Context()
-			network := n.Network(t, config("1.1.0", keys, subnet4))
-			c := n.Container(t, "c1")
-			port := n.Add(t, network, c).Interfaces[1].Name
-			fill := strings.NewReplacer("$PORT", port, "DATADIR", n.DataDir)
-			in := map[string]interface {
-				Output(testing.TB, string, ...string) []byte
-			}{"host": n.Host, "container": c.NS}[tt.in]
-			in.Output(t, "sh", "-ec", fill.Replace(tt.run))
-			before := n.State(t, c)
-			err := n.Runtime.Check(ctx, network, c.Attachment)
-			if err == nil || !strings.Contains(err.Error(), fill.Replace(tt.want)) {
-				t.Errorf("CHECK = %v, want %q in it", err, fill.Replace(tt.want))
-			}
-			if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
-				t.Errorf("CHECK changed (-before +after):\n%s", diff)
-			}
-		})
 	}
 }
 
@@ -537,53 +347,6 @@ func TestBadNamespace(t *testing.T) {
 	}
 }
 
-// GC-002, GC-005, GC-006, GC-007, GC-011, GC-018, GC-020, GC-022, GC-024, C-7.
-func TestGC(t *testing.T) {
-	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	text := config("1.1.0", `,"isGateway":true,"ipMasq":true,"macspoofchk":true`, subnet4)
-	network := n.Network(t, text)
-	foreign := n.Network(t, strings.ReplaceAll(strings.ReplaceAll(text, `"name":"net"`, `"name":"other"`), "10.1.2", "10.1.3"))
-	var all []*plugintest.Container
-	for _, id := range []string{"c1", "c2", "c3"} {
-		c := n.Container(t, id)
-		n.Add(t, network, c)
-		all = append(all, c)
-	}
-	neighbour := n.Container(t, "c1")
-	n.Add(t, foreign, neighbour)
-	// A runtime that knows of none leaves it to the plugins.
-	other := &skeltest.Runtime{Path: n.Runtime.Path, Start: n.Runtime.Start}
-	if _, exit := n.Exec(t, "bridge", types.CommandGC, nil, `{"cniVersion":"1.1.0","name":"net","type":"bridge"}`); exit == 0 {
-		t.Error("GC without a list succeeded")
-	}
-	for range 2 {
-		if err := other.GC(ctx, network, []types.Attachment{{ContainerID: "c1", IfName: "eth0"}, {ContainerID: "c2", IfName: "eth1"}}); err != nil {
-			t.Error(err)
-		}
-	}
-	if got := n.Reservations(t, "net"); !slices.Equal(got, []string{"10.1.2.2"}) {
-		t.Errorf("reservations = %q, want that of c1", got)
-	}
-	if err := n.Runtime.Check(ctx, network, all[0].Attachment); err != nil {
-		t.Errorf("CHECK of the valid container: %v", err)
-	}
-	if err := n.Runtime.Check(ctx, foreign, neighbour.Attachment); err != nil {
-		t.Errorf("CHECK of another network's container: %v", err)
-	}
-	for _, c := range all[1:] {
-		if links := plugintest.Links(t, c.NS); len(links) != 0 {
-			t.Errorf("links of a stale container = %+v", links)
-		}
-	}
-	if err := other.GC(ctx, network, []types.Attachment{}); err != nil {
-		t.Error(err)
-	}
-	if rules := ruleset(t, n); strings.Contains(rules, "10.1.2.") {
-		t.Errorf("rules of the network after a GC of everything:\n%s", rules)
-	}
-}
-
 // LIFE-005, LIFE-006, LIFE-007, DEL-024, PROTO-046: many at once, on a fresh node.
 func TestParallel(t *testing.T) {
 	t.Parallel()
@@ -656,24 +419,6 @@ func TestDelOfUnmarked(t *testing.T) {
 	}
 	if left := plugintest.Links(t, c.NS); len(left) != 0 {
 		t.Errorf("links of the container = %+v, want none", left)
-	}
-}
-
-// STA-001, STA-004, STA-005, STA-008, STA-009, STA-012.
-func TestStatus(t *testing.T) {
-	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	network := n.Network(t, config("1.1.0", `,"ipMasq":true`, "10.1.2.0/30"))
-	before := n.State(t)
-	if err := n.Runtime.Status(ctx, network); err != nil {
-		t.Errorf("STATUS of a fresh node: %v", err)
-	}
-	if diff := cmp.Diff(before, n.State(t)); diff != "" {
-		t.Errorf("STATUS changed (-before +after):\n%s", diff)
-	}
-	n.Add(t, network, n.Container(t, "c1")) // the only address
-	if err := n.Runtime.Status(ctx, network); !errors.Is(err, types.ErrPluginNotAvailable) {
-		t.Errorf("STATUS without a free address = %v, want code 50", err)
 	}
 }
 

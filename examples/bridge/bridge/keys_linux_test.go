@@ -273,41 +273,8 @@ func TestTwoInterfaces(t *testing.T) {
 	if err := n.Runtime.Del(ctx, network, second.Attachment); err != nil {
 		t.Errorf("DEL of eth1: %v", err)
 	}
-	if rules := ruleset(t, n); strings.Contains(rules, "10.1.2.") && strings.Contains(rules, "c1") {
+	if rules := n.Ruleset(t); strings.Contains(rules, "10.1.2.") && strings.Contains(rules, "c1") {
 		t.Errorf("rules left behind:\n%s", rules)
-	}
-}
-
-// C-6, C-32: a DEL whose IPAM plugin fails has removed everything else, tells so with the
-// plugin's own code, and succeeds when it is tried again.
-func TestDelRetry(t *testing.T) {
-	t.Parallel()
-	n := newNode(t)
-	n.Script(t, "fake", `cat >/dev/null
-case $CNI_COMMAND in
-ADD) echo '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24","gateway":"10.1.2.1"}]}' ;;
-DEL) [ -e `+n.DataDir+`/fixed ] || { echo '{"code":123,"msg":"the database is down"}'; exit 1; } ;;
-esac
-`)
-	c := n.Container(t, "c1")
-	request := `{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0","isGateway":true,"ipMasq":true,"ipam":{"type":"fake"}}`
-	if out, exit := n.Exec(t, "bridge", types.CommandAdd, c, request); exit != 0 {
-		t.Fatalf("ADD: %s", out)
-	}
-	if out, exit := n.Exec(t, "bridge", types.CommandDel, c, request); exit == 0 || !strings.Contains(out, `"code":123`) {
-		t.Errorf("DEL = exit %d, %s, want code 123", exit, out)
-	}
-	if links := plugintest.Links(t, c.NS); len(links) != 0 {
-		t.Errorf("links after the DEL that failed = %+v", links)
-	}
-	if rules := ruleset(t, n); strings.Contains(rules, "10.1.2.2") {
-		t.Errorf("rules after the DEL that failed:\n%s", rules)
-	}
-	if err := os.WriteFile(filepath.Join(n.DataDir, "fixed"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, exit := n.Exec(t, "bridge", types.CommandDel, c, request); exit != 0 {
-		t.Errorf("the second DEL: %s", out)
 	}
 }
 
@@ -401,32 +368,6 @@ func TestReusedAddress(t *testing.T) {
 		if !strings.Contains(got, result.Interfaces[2].MAC) {
 			t.Errorf("the %s knows %q, want %s", in, got, result.Interfaces[2].MAC)
 		}
-	}
-}
-
-// The configuration of the README, by all commands of a runtime.
-func TestExample(t *testing.T) {
-	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	network := n.File(t, "../testdata/10-pods.conflist")
-	if err := n.Runtime.Status(ctx, network); err != nil {
-		t.Errorf("STATUS: %v", err)
-	}
-	a := attach(t, n, network, "c1")
-	if got := a.eth0.Addresses(); !slices.Equal(got, []string{"10.22.0.2/16", "fd00:22::2/64"}) || a.br.Name != "cni0" {
-		t.Errorf("addresses of eth0 = %q on bridge %s", got, a.br.Name)
-	}
-	if err := n.Runtime.Check(ctx, network, a.c.Attachment); err != nil {
-		t.Errorf("CHECK: %v", err)
-	}
-	if err := n.Runtime.GC(ctx, network, []types.Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
-		t.Errorf("GC: %v", err)
-	}
-	if err := n.Runtime.Del(ctx, network, a.c.Attachment); err != nil {
-		t.Errorf("DEL: %v", err)
-	}
-	if left := n.Reservations(t, "pods"); len(left) != 0 {
-		t.Errorf("reservations after DEL = %q", left)
 	}
 }
 

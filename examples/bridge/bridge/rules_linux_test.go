@@ -40,8 +40,8 @@ esac
 	if got, err := os.ReadFile(log); err != nil || string(got) != "ADD\nDEL\n" {
 		t.Errorf("the IPAM plugin saw %q, %v", got, err)
 	}
-	if links := plugintest.Links(t, n.Host); len(links) != 1 || strings.Contains(ruleset(t, n), "10.1.2.2") {
-		t.Errorf("left: links %+v, rules\n%s", links, ruleset(t, n))
+	if links := plugintest.Links(t, n.Host); len(links) != 1 || strings.Contains(n.Ruleset(t), "10.1.2.2") {
+		t.Errorf("left: links %+v, rules\n%s", links, n.Ruleset(t))
 	}
 }
 

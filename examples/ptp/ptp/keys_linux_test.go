@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/cnikit/cnikit/internal/nstest"
 	"github.com/cnikit/cnikit/internal/plugintest"
 	"github.com/cnikit/cnikit/types"
@@ -95,85 +93,5 @@ func TestKeys(t *testing.T) {
 				t.Errorf("MTU = %d, want 1400", mtu)
 			}
 		})
-	}
-}
-
-// ADD-007, C-4, C-19: a second ADD takes nothing back, and two interfaces of a container do
-// not touch each other.
-func TestTwice(t *testing.T) {
-	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	network := n.Network(t, config("1.1.0", `,"ipMasq":true`, "10.1.2.0/24"))
-	c := n.Container(t, "c1")
-	n.Add(t, network, c)
-	before := n.State(t, c)
-	if out, exit := n.Exec(t, "ptp", types.CommandAdd, c, request("1.1.0", `,"ipMasq":true`, "10.1.2.0/24")); exit == 0 || !strings.Contains(out, "attached already") {
-		t.Errorf("the second ADD = exit %d, %s", exit, out)
-	}
-	if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
-		t.Errorf("the second ADD changed (-before +after):\n%s", diff)
-	}
-	second := *c
-	second.Attachment.IfName = "eth1"
-	// Without its default route, of which there is one.
-	bare := n.Network(t, strings.ReplaceAll(config("1.1.0", `,"ipMasq":true`, "10.1.3.0/24"), `,"routes":[{"dst":"0.0.0.0/0"},{"dst":"10.99.0.0/16","mtu":1400}]`, ""))
-	n.Add(t, bare, &second)
-	if err := n.Runtime.Del(ctx, bare, second.Attachment); err != nil {
-		t.Errorf("DEL of eth1: %v", err)
-	}
-	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
-		t.Errorf("CHECK of eth0: %v", err)
-	}
-}
-
-// C-6, C-9, C-32: a DEL whose IPAM plugin fails has removed the cable before, and tells the
-// plugin's own code.
-func TestDelRetry(t *testing.T) {
-	t.Parallel()
-	n := newNode(t)
-	n.Script(t, "fake", `cat >/dev/null
-case $CNI_COMMAND in
-ADD) echo '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24","gateway":"10.1.2.1"}]}' ;;
-DEL) echo '{"code":123,"msg":"the database is down"}'; exit 1 ;;
-esac
-`)
-	c := n.Container(t, "c1")
-	request := `{"cniVersion":"1.1.0","name":"net","type":"ptp","ipMasq":true,"ipam":{"type":"fake"}}`
-	if out, exit := n.Exec(t, "ptp", types.CommandAdd, c, request); exit != 0 {
-		t.Fatalf("ADD: %s", out)
-	}
-	if out, exit := n.Exec(t, "ptp", types.CommandDel, c, request); exit == 0 || !strings.Contains(out, `"code":123`) {
-		t.Errorf("DEL = exit %d, %s, want code 123", exit, out)
-	}
-	if links := plugintest.Links(t, c.NS); len(links) != 0 {
-		t.Errorf("links after the DEL that failed = %+v", links)
-	}
-	if rules := string(n.Host.Output(t, "nft", "list", "ruleset")); strings.Contains(rules, "10.1.2.2") {
-		t.Errorf("rules after the DEL that failed:\n%s", rules)
-	}
-}
-
-// The configuration of the README, by all commands of a runtime.
-func TestExample(t *testing.T) {
-	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	network, c := n.File(t, "../testdata/10-pods.conflist"), n.Container(t, "c1")
-	if err := n.Runtime.Status(ctx, network); err != nil {
-		t.Errorf("STATUS: %v", err)
-	}
-	if got := n.Add(t, network, c).IPs[0].Address.String(); got != "10.22.0.2/16" {
-		t.Errorf("address = %s, want 10.22.0.2/16", got)
-	}
-	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
-		t.Errorf("CHECK: %v", err)
-	}
-	if err := n.Runtime.GC(ctx, network, []types.Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
-		t.Errorf("GC: %v", err)
-	}
-	if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
-		t.Errorf("DEL: %v", err)
-	}
-	if left := n.Reservations(t, "pods"); len(left) != 0 {
-		t.Errorf("reservations after DEL = %q", left)
 	}
 }

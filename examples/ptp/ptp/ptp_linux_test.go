@@ -5,8 +5,6 @@ package ptp_test
 import (
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +13,6 @@ import (
 	"github.com/cnikit/cnikit/examples/host-local/hostlocal"
 	"github.com/cnikit/cnikit/examples/ptp/ptp"
 	"github.com/cnikit/cnikit/internal/plugintest"
-	"github.com/cnikit/cnikit/skel/skeltest"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -25,6 +22,49 @@ func newNode(t testing.TB) *plugintest.Node {
 	t.Helper()
 	return plugintest.NewNode(t, "ptp", "host-local")
 }
+
+// suite is what every plugin of this kind has to pass.
+var suite = plugintest.Interface{
+	Type: "ptp",
+	Keys: `"ipMasq":true,"mtu":1400`,
+	Drifts: []plugintest.Drift{
+		{Name: "gateway gone", In: "host", Run: "ip addr del 10.1.2.1/32 dev $PORT", Want: "10.1.2.1/32"},
+		{Name: "host route by another link", In: "host", Run: "ip route del 10.1.2.2; ip route add 10.1.2.2 dev lo", Want: "10.1.2.2/32"},
+		{Name: "host route gone", In: "host", Run: "ip route del 10.1.2.2", Want: "10.1.2.2/32"},
+	},
+	Failures: map[string]string{
+		"no gateway": `{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24"}]}`,
+	},
+}
+
+// VER-012, in every version.
+func TestVersions(t *testing.T) { suite.Versions(t) }
+
+// ADD-009, C-10, DLG-010: an ADD that fails leaves nothing. DLG-022: the IPAM
+// plugin has to give an address and its gateway.
+func TestFailedAdd(t *testing.T) { suite.FailedAdd(t) }
+
+// ADD-007, C-4, C-19: a second ADD takes nothing back, and two interfaces of a container do
+// not touch each other.
+func TestTwice(t *testing.T) { suite.Twice(t) }
+
+// DEL-004, DEL-005, DEL-006, DEL-009, C-5, C-9: DEL cleans up whatever is missing.
+func TestDel(t *testing.T) { suite.Del(t) }
+
+// C-6, C-9, C-32: a DEL whose IPAM plugin fails.
+func TestDelRetry(t *testing.T) { suite.DelRetry(t) }
+
+// CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, C-57.
+func TestCheck(t *testing.T) { suite.Check(t) }
+
+// GC-005, GC-006, GC-024, C-7.
+func TestGC(t *testing.T) { suite.GC(t) }
+
+// STA-004, STA-008, STA-009.
+func TestStatus(t *testing.T) { suite.Status(t) }
+
+// The configuration of the README, by all commands of a runtime.
+func TestExample(t *testing.T) { suite.Example(t, "../testdata/10-pods.conflist", "10.22.0.2/16") }
 
 // request is a request with further keys, and a range of addresses for each
 // subnet.
@@ -99,31 +139,6 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// VER-012, in every version.
-func TestVersions(t *testing.T) {
-	t.Parallel()
-	for _, v := range types.Versions() {
-		t.Run(v.String(), func(t *testing.T) {
-			t.Parallel()
-			n, ctx := newNode(t), t.Context()
-			network := n.Network(t, config(v.String(), "", "10.1.2.0/24"))
-			c := n.Container(t, "c1")
-			n.Add(t, network, c)
-			if stdout := n.Runtime.Executions()[0].Stdout; !strings.Contains(string(stdout), `"cniVersion":"`+v.String()+`"`) {
-				t.Errorf("result = %s, want version %s", stdout, v)
-			}
-			if v >= types.V040 {
-				if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
-					t.Errorf("CHECK: %v", err)
-				}
-			}
-			if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
-				t.Errorf("DEL: %v", err)
-			}
-		})
-	}
-}
-
 // An address that is a subnet of its own, C-22 as well.
 func TestSingleAddress(t *testing.T) {
 	t.Parallel()
@@ -158,148 +173,11 @@ func TestStaleRoute(t *testing.T) {
 	}
 }
 
-// ADD-009, C-10, DLG-010: an ADD that fails leaves nothing. DLG-022: the IPAM
-// plugin has to give an address and its gateway.
-func TestFailedAdd(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ name, answer, want string }{
-		{"no gateway", `{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24"}]}`, "gateway"},
-		{"no address", `{"cniVersion":"1.1.0"}`, "address"},
-		{"route without way", `{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.2/24","gateway":"10.1.2.1"}],"routes":[{"dst":"10.9.0.0/16","gw":"10.1.2.7","scope":254}]}`, "10.9.0.0/16"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			n := newNode(t)
-			log := n.DataDir + "/log"
-			n.Script(t, "fake", "cat >/dev/null; echo $CNI_COMMAND >>"+log+"\n[ $CNI_COMMAND = ADD ] && echo '"+tt.answer+"'\nexit 0\n")
-			c := n.Container(t, "c1")
-			if err := os.WriteFile(log, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			before := n.State(t, c)
-			out, exit := n.Exec(t, "ptp", types.CommandAdd, c, `{"cniVersion":"1.1.0","name":"net","type":"ptp","ipMasq":true,"ipam":{"type":"fake"}}`)
-			if exit == 0 || !strings.Contains(out, tt.want) {
-				t.Errorf("ADD = exit %d, %s; want an error with %q", exit, out, tt.want)
-			}
-			if diff := cmp.Diff(before, n.State(t, c)); diff != "" {
-				t.Errorf("left behind (-before +after):\n%s", diff)
-			}
-			if got, err := os.ReadFile(log); err != nil || string(got) != "ADD\nDEL\n" {
-				t.Errorf("the IPAM plugin saw %q, %v, want ADD and then DEL", got, err)
-			}
-		})
-	}
-}
-
-// DEL-004, DEL-005, DEL-006, DEL-009, C-5, C-9: DEL cleans up whatever is missing.
-func TestDel(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ name, environ, prev, run string }{
-		{"plain", "A=1", "", "true"},
-		{"interface gone", "A=1", "", "ip link del eth0"},
-		{"no CNI_NETNS", "CNI_NETNS=", "", "true"},
-		{"namespace gone", "CNI_NETNS=/run/netns/gone", "", "true"},
-		{"prevResult unreadable", "A=1", `,"prevResult":7`, "true"},
-		{"without a gateway or ranges", "A=1", `,"mtu":"x"`, "true"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			n := newNode(t)
-			c, other := n.Container(t, "c1"), n.Container(t, "c2")
-			network := n.Network(t, config("1.1.0", `,"ipMasq":true`, "10.1.2.0/24"))
-			n.Add(t, network, other)
-			rules := string(n.Host.Output(t, "nft", "list", "ruleset"))
-			n.Add(t, network, c)
-			c.Output(t, "sh", "-ec", tt.run)
-			for i := range 2 {
-				if out, exit := n.Exec(t, "ptp", types.CommandDel, c, request("1.1.0", `,"ipMasq":true`+tt.prev, "10.1.2.0/24"), tt.environ); exit != 0 || out != "" {
-					t.Errorf("DEL %d = exit %d, %s", i+1, exit, out)
-				}
-			}
-			if got := n.Reservations(t, "net"); !slices.Equal(got, []string{"10.1.2.2"}) {
-				t.Errorf("reservations = %q, want that of the other container", got)
-			}
-			if diff := cmp.Diff(rules, string(n.Host.Output(t, "nft", "list", "ruleset"))); diff != "" {
-				t.Errorf("rules left behind (-before +after):\n%s", diff)
-			}
-			if err := n.Runtime.Check(t.Context(), network, other.Attachment); err != nil {
-				t.Errorf("CHECK of the other container: %v", err)
-			}
-		})
-	}
-}
-
-// CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, C-57.
-func TestCheck(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct{ name, in, run, want string }{
-		{"interface gone", "container", "ip link del eth0", "eth0"},
-		{"address gone", "container", "ip addr del 10.1.2.2/24 dev eth0", "10.1.2.2/24"},
-		{"route gone", "container", "ip route del 10.99.0.0/16", "10.99.0.0/16"},
-		{"mtu of a route", "container", "ip route change 10.99.0.0/16 via 10.1.2.1 mtu 1300", "1400"},
-		{"host end down", "host", "ip link set $PORT down", "$PORT"},
-		{"gateway gone", "host", "ip addr del 10.1.2.1/32 dev $PORT", "10.1.2.1/32"},
-		{"another mtu", "host", "ip link set $PORT mtu 1300", "1300"},
-		{"not forwarding", "host", "echo 0 >/proc/sys/net/ipv4/ip_forward", "ip_forward"},
-		{"listening to routers", "host", "echo 2 >/proc/sys/net/ipv6/conf/$PORT/accept_ra", "accept_ra"},
-		{"host route by another link", "host", "ip route del 10.1.2.2; ip route add 10.1.2.2 dev lo", "10.1.2.2/32"},
-		{"host route gone", "host", "ip route del 10.1.2.2", "10.1.2.2/32"},
-		{"rules flushed", "host", "nft flush ruleset", "masquerade"},
-		{"reservation gone", "host", "rm DATADIR/net/10.1.2.2", "10.1.2.2"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			n := newNode(t)
-			network := n.Network(t, config("1.1.0", `,"ipMasq":true,"mtu":1400`, "10.1.2.0/24"))
-			c := n.Container(t, "c1")
-			port := n.Add(t, network, c).Interfaces[0].Name
-			fill := strings.NewReplacer("$PORT", port, "DATADIR", n.DataDir)
-			if tt.in == "host" {
-				n.Host.Output(t, "sh", "-ec", fill.Replace(tt.run))
-			} else {
-				c.Output(t, "sh", "-ec", fill.Replace(tt.run))
-			}
-			if err := n.Runtime.Check(t.Context(), network, c.Attachment); err == nil || !strings.Contains(err.Error(), fill.Replace(tt.want)) {
-				t.Errorf("CHECK = %v, want %q in it", err, fill.Replace(tt.want))
-			}
-		})
-	}
-}
-
-// GC-005, GC-006, GC-024, C-7.
-func TestGC(t *testing.T) {
+// STA-017: what ADD would refuse.
+func TestStatus_refused(t *testing.T) {
 	t.Parallel()
 	n, ctx := newNode(t), t.Context()
-	network := n.Network(t, config("1.1.0", `,"ipMasq":true`, "10.1.2.0/24"))
-	valid, stale := n.Container(t, "c1"), n.Container(t, "c2")
-	n.Add(t, network, valid)
-	n.Add(t, network, stale)
-	other := &skeltest.Runtime{Path: n.Runtime.Path, Start: n.Runtime.Start}
-	for range 2 {
-		if err := other.GC(ctx, network, []types.Attachment{{ContainerID: "c1", IfName: "eth0"}}); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := n.Runtime.Check(ctx, network, valid.Attachment); err != nil {
-		t.Errorf("CHECK of the valid container: %v", err)
-	}
-	if rules := string(n.Host.Output(t, "nft", "list", "ruleset")); len(plugintest.Links(t, stale.NS)) != 0 || len(n.Reservations(t, "net")) != 1 || strings.Contains(rules, "10.1.2.3") {
-		t.Errorf("left of the stale container: links %+v, reservations %q, rules\n%s", plugintest.Links(t, stale.NS), n.Reservations(t, "net"), rules)
-	}
-}
-
-// STA-017: what ADD would refuse. STA-008, STA-009.
-func TestStatus(t *testing.T) {
-	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	if err := n.Runtime.Status(ctx, n.Network(t, config("1.1.0", "", "10.1.2.0/24"))); err != nil {
-		t.Errorf("STATUS: %v", err)
-	}
 	if err := n.Runtime.Status(ctx, n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"ptp"}]}`)); !errors.Is(err, types.ErrInvalidNetworkConfig) {
 		t.Errorf("STATUS without ipam = %v, want code 7", err)
-	}
-	n.Script(t, "down", "cat >/dev/null\necho '{\"code\":51,\"msg\":\"down\"}'\nexit 1\n")
-	if err := n.Runtime.Status(ctx, n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"ptp","ipam":{"type":"down"}}]}`)); !errors.Is(err, types.ErrLimitedConnectivity) {
-		t.Errorf("STATUS with an IPAM plugin that is down = %v, want code 51", err)
 	}
 }

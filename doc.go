@@ -86,14 +86,19 @@
 // Runtimes derive each plugin's request from the list: [types.Network.Request].
 // The results of plugins chain: [skel.Request] carries the previous one decoded,
 // from any version, and [types.Result.Merge] adds to it without losing what it
-// held. The runtime of a test is [github.com/cnikit/cnikit/skel/skeltest.Runtime].
+// held; [skel.Request.Extend] is that for a plugin that makes an interface. The runtime
+// of a test is [github.com/cnikit/cnikit/skel/skeltest.Runtime],
+// and [github.com/cnikit/cnikit/skel/skeltest.Conformance] examines a plugin by the rules
+// of this text.
 //
 // # Section 4: plugin delegation
 //
 // A plugin may leave work to another one, above all the choice of addresses to an
 // IPAM plugin. [github.com/cnikit/cnikit/ipam.Add] and its siblings find the
 // delegate, run it with the same environment and the same bytes, convert its
-// result, keep its error, and undo a failed ADD.
+// result, keep its error, and undo a failed ADD. A plugin that has work of its own
+// beside the delegate's lets the two overlap: [github.com/cnikit/cnikit/ipam.Start] for
+// ADD, [github.com/cnikit/cnikit/ipam.With] for the other operations.
 //
 // # Section 5: result types
 //
@@ -108,8 +113,11 @@
 // The specification does not say how an interface comes to be. For Linux, package
 // [github.com/cnikit/cnikit/ns] enters namespaces, and package
 // [github.com/cnikit/cnikit/netutil] makes links, bridges, addresses and routes in
-// them: Ensure creates and agrees with what is there, Del agrees with what is
-// gone. Its masquerading (the well-known key ipMasq) and its port maps (the
+// them: Ensure creates and agrees with what is there, Compare is the same for CHECK
+// and changes nothing, Del agrees with what is gone. An attachment is a
+// [github.com/cnikit/cnikit/netutil.Owner], by whose mark DEL and GC find what ADD made
+// when nothing else is left to tell: [github.com/cnikit/cnikit/netutil.Detach] and
+// [github.com/cnikit/cnikit/netutil.Collect]. Its masquerading (the well-known key ipMasq) and its port maps (the
 // capability portMappings) keep a container as an element of a set, so that rules
 // do not grow with containers.
 package cnikit

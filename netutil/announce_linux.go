@@ -49,14 +49,13 @@ func (c *Conn) Announce(ctx context.Context, link *Link, ips ...netip.Addr) (err
 	return nil
 }
 
-// Readvertise makes the kernel announce the IPv4 addresses of a link on which
-// [ApplyConfig.ARPNotify] is on, and the IPv6 ones if ndisc_notify is on, by giving the
-// link the hardware address that it has. It does so by one message and needs no
-// socket of its own, the closing of which would take the kernel some 10 ms. Otherwise it
-// is as [Conn.Announce]: link and other end have to be up.
+// Readvertise makes the kernel announce the addresses of a link on which
+// [ApplyConfig.Notify] is on, by giving the link the hardware address that it has. It does
+// so by one message and needs no socket of its own, the closing of which would take the
+// kernel some 10 ms. Otherwise it is as [Conn.Announce]: link and other end have to be up.
 //
 // Equivalent to: ip link set NAME address MAC
-// Kernel: NETDEV_CHANGEADDR in net/ipv4/devinet.c; IFF_LIVE_ADDR_CHANGE.
+// Kernel: NETDEV_CHANGEADDR in net/ipv4/devinet.c and net/ipv6/ndisc.c; IFF_LIVE_ADDR_CHANGE.
 func (c *Conn) Readvertise(ctx context.Context, link *Link) error {
 	err := c.rt.SetLink(ctx, &rtnl.LinkSpec{Index: link.Index, MAC: link.MAC})
 	return wrap(err, "announce addresses of %s", link.Name)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/nstest"
 	"github.com/cnikit/cnikit/netutil"
 	"github.com/cnikit/cnikit/types"
 )
@@ -72,25 +73,31 @@ func TestConn_Announce(t *testing.T) {
 	awaitNeighs(t, host, v, ips[0].Address.Addr(), ips[1].Address.Addr())
 }
 
-// The kernel does it by itself for IPv4, when it is asked to.
+// The kernel does it by itself, when it is asked to.
 func TestConn_Readvertise(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	host, box, v := pair(t)
-	if _, err := host.EnsureAddr(ctx, v.Host.Index, prefix("10.0.0.1/24"), netutil.AddrConfig{}); err != nil {
-		t.Fatal(err)
+	nstest.NeedSysctl(t, box.test)
+	for _, p := range []string{"10.0.0.1/24", "fd00::1/64"} {
+		if _, err := host.EnsureAddr(ctx, v.Host.Index, prefix(p), netutil.AddrConfig{}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := box.Apply(ctx, v.Peer, []types.IP{{Address: prefix("10.0.0.2/24")}}, nil, netutil.ApplyConfig{ARPNotify: true}); err != nil {
+	ips := []types.IP{{Address: prefix("10.0.0.2/24")}, {Address: prefix("fd00::2/64")}}
+	if err := box.Apply(ctx, v.Peer, ips, nil, netutil.ApplyConfig{Notify: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := host.WaitRunning(ctx, v.Host.Index); err != nil {
 		t.Fatal(err)
 	}
-	host.test.Output(t, "ip", "neigh", "replace", "10.0.0.2", "lladdr", "02:00:00:00:00:99", "dev", "host0", "nud", "stale")
+	for _, ip := range ips {
+		host.test.Output(t, "ip", "neigh", "replace", ip.Address.Addr().String(), "lladdr", "02:00:00:00:00:99", "dev", "host0", "nud", "stale")
+	}
 	if err := box.Readvertise(ctx, v.Peer); err != nil {
 		t.Fatal(err)
 	}
-	awaitNeighs(t, host, v, ip("10.0.0.2"))
+	awaitNeighs(t, host, v, ip("10.0.0.2"), ip("fd00::2"))
 	if err := box.Readvertise(ctx, &netutil.Link{Index: 4711, Name: "gone", MAC: v.Peer.MAC}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Readvertise of a link that is gone = %v, want %v", err, fs.ErrNotExist)
 	}

@@ -18,11 +18,12 @@ type ApplyConfig struct {
 	// NoPrefixRoute keeps the kernel from adding routes to the subnets of the addresses,
 	// for a plugin that makes its own.
 	NoPrefixRoute bool
-	// ARPNotify makes the kernel announce the IPv4 addresses of the link whenever it is
-	// set up or its hardware address is set, see [Conn.Readvertise].
+	// Notify makes the kernel announce the addresses of the link whenever it is set up or
+	// its hardware address is set, see [Conn.Readvertise]. For IPv6 that is done as
+	// Sysctls are.
 	//
-	// Equivalent to: sysctl -w net.ipv4.conf.NAME.arp_notify=1
-	ARPNotify bool
+	// Equivalent to: sysctl -w net.ipv4.conf.NAME.arp_notify=1 net.ipv6.conf.NAME.ndisc_notify=1
+	Notify bool
 	// Sysctls are written before the link is set up. Those that the kernel or the
 	// mode of /proc/sys does not allow are passed over.
 	Sysctls []Sysctl
@@ -41,7 +42,7 @@ type ApplyConfig struct {
 //
 // Spec: CNI 1.1.0, section 5, "Success", "routes".
 func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []types.Route, cfg ApplyConfig) error {
-	if err := c.applySysctls(link, ips, cfg.Sysctls); err != nil {
+	if err := c.applySysctls(link, ips, cfg); err != nil {
 		return err
 	}
 	addr := AddrConfig{DetectDuplicates: cfg.DetectDuplicates, NoPrefixRoute: cfg.NoPrefixRoute}
@@ -51,7 +52,7 @@ func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []t
 		}
 	}
 	up := &rtnl.LinkSpec{Index: link.Index, Up: rtnl.On}
-	if cfg.ARPNotify {
+	if cfg.Notify {
 		up.ARPNotify = rtnl.On
 	}
 	if err := c.rt.SetLink(ctx, up); err != nil {
@@ -71,11 +72,16 @@ func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []t
 }
 
 // applySysctls writes the settings of a link, in one visit to its namespace.
-func (c *Conn) applySysctls(link *Link, ips []types.IP, settings []Sysctl) error {
+func (c *Conn) applySysctls(link *Link, ips []types.IP, cfg ApplyConfig) error {
+	var settings []Sysctl
 	if hasIPv6(ips) {
-		keep := Sysctl{"ipv6/conf/" + link.Name + "/keep_addr_on_down", "1"}
-		settings = append([]Sysctl{keep}, settings...)
+		conf := "ipv6/conf/" + link.Name
+		settings = append(settings, Sysctl{conf + "/keep_addr_on_down", "1"})
+		if cfg.Notify {
+			settings = append(settings, Sysctl{conf + "/ndisc_notify", "1"})
+		}
 	}
+	settings = append(settings, cfg.Sysctls...)
 	for _, s := range settings {
 		if _, err := sysctlFile(s.Name); err != nil {
 			return err

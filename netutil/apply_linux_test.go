@@ -146,7 +146,7 @@ func TestConn_Apply_Options(t *testing.T) {
 	}
 	cfg := netutil.ApplyConfig{
 		NoPrefixRoute: true,
-		ARPNotify:     true,
+		Notify:        true,
 		Sysctls:       []netutil.Sysctl{{"ipv4/conf/eth0/arp_ignore", "1"}, {"ipv4/conf/eth0/no_such_setting", "1"}},
 	}
 	ips := []types.IP{{Address: prefix("10.0.0.2/24")}, {Address: prefix("fd00::2/64")}}
@@ -164,6 +164,7 @@ func TestConn_Apply_Options(t *testing.T) {
 		"ipv4/conf/eth0/arp_notify":        "1",
 		"ipv4/conf/eth0/arp_ignore":        "1",
 		"ipv6/conf/eth0/keep_addr_on_down": "1",
+		"ipv6/conf/eth0/ndisc_notify":      "1",
 		"ipv6/conf/eth0/disable_ipv6":      "0",
 	} {
 		if got := box.sysctl(t, name); got != want {

@@ -222,7 +222,7 @@ func (a *attachment) configure(ctx context.Context) error {
 	}
 	err := a.Sandbox.Apply(ctx, a.veth.Peer, a.result.IPs, a.result.Routes, netutil.ApplyConfig{
 		DetectDuplicates: a.Conf.EnableDAD,
-		ARPNotify:        true,
+		Notify:           true,
 	})
 	if err != nil {
 		return err

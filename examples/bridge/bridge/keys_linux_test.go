@@ -349,24 +349,30 @@ if [ $CNI_COMMAND = ADD ]; then exec sleep 60; fi
 func TestReusedAddress(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	network := n.Network(t, config("1.1.0", `,"isGateway":true`, subnet4))
+	nstest.NeedSysctl(t, n.Host)
+	network := n.Network(t, config("1.1.0", `,"isGateway":true`, subnet4, subnet6))
 	neighbour := attach(t, n, network, "neighbour").c
 	c := n.Container(t, "c1")
-	neighbour.Output(t, "ip", "neigh", "replace", "10.1.2.3", "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "stale")
-	n.Host.Output(t, "ip", "neigh", "replace", "10.1.2.3", "lladdr", "02:00:00:00:00:99", "dev", "br0", "nud", "stale")
-	result := n.Add(t, network, c)
-	if got := result.IPs[0].Address.String(); got != "10.1.2.3/24" {
-		t.Fatalf("address = %s, want 10.1.2.3/24", got)
+	addresses := []string{"10.1.2.3", "fd00:1::3"}
+	for _, a := range addresses {
+		neighbour.Output(t, "ip", "neigh", "replace", a, "lladdr", "02:00:00:00:00:99", "dev", "eth0", "nud", "stale")
+		n.Host.Output(t, "ip", "neigh", "replace", a, "lladdr", "02:00:00:00:00:99", "dev", "br0", "nud", "stale")
 	}
-	for in, ns := range map[string]*nstest.NS{"neighbour": neighbour.NS, "host": n.Host} {
-		got := ""
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if got = string(ns.Output(t, "ip", "neigh", "show", "10.1.2.3")); strings.Contains(got, result.Interfaces[2].MAC) {
-				break
-			}
+	result := n.Add(t, network, c)
+	for i, a := range addresses {
+		if got := result.IPs[i].Address.Addr().String(); got != a {
+			t.Fatalf("address = %s, want %s", got, a)
 		}
-		if !strings.Contains(got, result.Interfaces[2].MAC) {
-			t.Errorf("the %s knows %q, want %s", in, got, result.Interfaces[2].MAC)
+		for in, ns := range map[string]*nstest.NS{"neighbour": neighbour.NS, "host": n.Host} {
+			got := ""
+			for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+				if got = string(ns.Output(t, "ip", "neigh", "show", a)); strings.Contains(got, result.Interfaces[2].MAC) {
+					break
+				}
+			}
+			if !strings.Contains(got, result.Interfaces[2].MAC) {
+				t.Errorf("the %s knows %q of %s, want %s", in, got, a, result.Interfaces[2].MAC)
+			}
 		}
 	}
 }

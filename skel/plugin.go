@@ -64,7 +64,14 @@ type Plugin[T any] struct {
 	// Spec: checklist CONF-031.
 	Strict bool
 	// Timeout bounds the request. When it is over the context ends, and the answer
-	// is [types.ErrTryAgainLater]. Zero: none.
+	// is [types.ErrTryAgainLater] with what the handler says it waited for. What ADD did
+	// is undone in a time of its own, see [Request.Undo]. Zero: none.
+	//
+	// A plugin that waits for anybody else wants one: another plugin, a lock, a daemon. It is
+	// to end well before the runtime loses patience, which is after two minutes where a
+	// kubelet asks (runtimeRequestTimeout), since the runtime may be unable to stop it.
+	//
+	// Spec: checklist ADD-026.
 	Timeout time.Duration
 	// Log says where the log goes, once the configuration is read. Nil: the zero
 	// LogOptions.

@@ -277,7 +277,7 @@ func (q *request) execute(ctx context.Context, cmd command) ([]byte, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, ended(ctx, err)
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case cmd.name != types.CommandAdd:
@@ -294,6 +294,19 @@ func (q *request) execute(ctx context.Context, cmd command) ([]byte, error) {
 		return nil, types.NewError(types.ErrInternal, "the result cannot be sent", err)
 	}
 	return document, nil
+}
+
+// ended returns the error of a handler with why its context ended, if it did. What a
+// handler says then is what it waited for: the context's error, or that of a program that
+// was killed. An error that has a code keeps it.
+func ended(ctx context.Context, err error) error {
+	var coded *types.Error
+	var c types.Code
+	cause := context.Cause(ctx)
+	if cause == nil || errors.Is(err, cause) || errors.As(err, &coded) || errors.As(err, &c) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // decode reads the plugin's own part of the configuration.

@@ -385,6 +385,51 @@ func TestPlugin_Run_StuckStdin(t *testing.T) {
 	got.failure(t, types.ErrIOFailure, "tester did not finish within 1ms")
 }
 
+// When the context ends the answer is code 11 and says what the handler waited for,
+// whatever it makes of that. ADD-026
+func TestPlugin_Run_Ended(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		err  func(ctx context.Context) error
+		code types.Code
+		want []string
+	}{
+		{"context", func(ctx context.Context) error { return fmt.Errorf("wait for the bus: %w", ctx.Err()) },
+			types.ErrTryAgainLater, []string{"wait for the bus", "out of patience"}},
+		{"cause", func(ctx context.Context) error { return fmt.Errorf("wait for the bus: %w", context.Cause(ctx)) },
+			types.ErrTryAgainLater, []string{"wait for the bus", "out of patience"}},
+		{"killed program", func(context.Context) error { return errors.New("bus: signal: killed") },
+			types.ErrTryAgainLater, []string{"bus: signal: killed", "out of patience"}},
+		{"none", func(context.Context) error { return nil },
+			types.ErrTryAgainLater, []string{"out of patience"}},
+		{"error with a code", func(context.Context) error { return types.NewError(types.ErrIOFailure, "the bus broke down", nil) },
+			types.ErrIOFailure, []string{"the bus broke down"}},
+		{"code", func(context.Context) error { return fmt.Errorf("the bus broke down: %w", types.ErrIOFailure) },
+			types.ErrIOFailure, []string{"the bus broke down"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var did trace
+			ctx, cancel := context.WithCancelCause(t.Context())
+			p := adder(func(ctx context.Context, r *skel.Request[conf]) (*types.Result, error) {
+				r.Undo(did.undo("step"))
+				cancel(fmt.Errorf("out of patience: %w", types.ErrTryAgainLater))
+				return sample(), tt.err(ctx)
+			})
+			got := runEnv(ctx, p, skel.Env{Environ: environ("ADD"), Stdin: strings.NewReader(request("1.1.0"))})
+			got.failure(t, tt.code, tt.want...)
+			if strings.Count(got.stdout, "out of patience") > 1 {
+				t.Errorf("the reason is said more than once: %s", got.stdout)
+			}
+			if did.String() != "step" {
+				t.Errorf("undone = %q, want step", did.String())
+			}
+		})
+	}
+}
+
 // openPipe is a standard input that nobody writes to.
 type openPipe struct{}
 

@@ -126,7 +126,7 @@ func selfPath() string {
 // run executes the delegate once and returns its standard output.
 func (d delegate) run(ctx context.Context, call types.Call, command types.Command) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, d.interrupted(ctx, command, errNotStarted)
+		return nil, d.interrupted(ctx, command, errNotStarted, nil)
 	}
 	call.Environ = Setenv(call.Environ, "CNI_COMMAND", string(command))
 	limited, cancel := context.WithCancel(ctx)
@@ -144,7 +144,7 @@ func (d delegate) run(ctx context.Context, call types.Call, command types.Comman
 	case err == nil && exit == 0:
 		return written, nil
 	case ctx.Err() != nil:
-		return nil, d.interrupted(ctx, command, err)
+		return nil, d.interrupted(ctx, command, err, written)
 	case err != nil:
 		return nil, err
 	}
@@ -158,11 +158,15 @@ func (d delegate) execute(ctx context.Context, call types.Call, stdout, stderr i
 	return d.runChild(ctx, call, stdout, stderr)
 }
 
-// interrupted returns the error for a delegate that did not finish in time.
+// interrupted returns the error for a delegate that did not finish in time, with what it
+// said itself about that.
 //
 // Spec: checklist ADD-026.
-func (d delegate) interrupted(ctx context.Context, command types.Command, err error) error {
+func (d delegate) interrupted(ctx context.Context, command types.Command, err error, stdout []byte) error {
 	cause := context.Cause(ctx)
+	if said, bad := types.DecodeError(stdout); bad == nil {
+		cause = fmt.Errorf("%w; it said: %w", cause, said)
+	}
 	if errors.Is(err, errNotStarted) {
 		cause = fmt.Errorf("%w: %w", errNotStarted, cause)
 	}
@@ -227,10 +231,13 @@ func (d delegate) runChild(ctx context.Context, call types.Call, stdout, stderr 
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		// A Cmd cannot be started a second time, even if the first failed.
 		cmd := d.command(ctx, call, stdout, stderr)
+		free := bind(cmd)
 		err := cmd.Start()
 		if err == nil {
-			return wait(cmd)
+			defer free()
+			return wait(ctx, cmd)
 		}
+		free()
 		if !errors.Is(err, syscall.ETXTBSY) || time.Now().After(deadline) {
 			return -1, d.startError(err)
 		}
@@ -261,9 +268,13 @@ func (d delegate) command(ctx context.Context, call types.Call, stdout, stderr i
 }
 
 // wait returns the exit status. Output that a process left behind keeps open is
-// not waited for, and input that the delegate did not read is its own affair.
-func wait(cmd *exec.Cmd) (int, error) {
+// not waited for, and input that the delegate did not read is its own affair. When ctx has
+// ended nothing that the delegate started goes on.
+func wait(ctx context.Context, cmd *exec.Cmd) (int, error) {
 	err := cmd.Wait()
+	if ctx.Err() != nil {
+		killFamily(cmd)
+	}
 	if cmd.ProcessState == nil {
 		return -1, err
 	}

@@ -14,7 +14,13 @@ func (s FileStore) WithHook(before func(step string) error) FileStore {
 // Signed reports whether the links are said to be up to date.
 func (s FileStore) Signed() bool {
 	d, err := s.open()
-	return err == nil && signed(d.path, d.index)
+	return err == nil && d.signed()
+}
+
+// WithBoot returns a copy of the store as of another boot; none if id is empty.
+func (s FileStore) WithBoot(id string) FileStore {
+	s.boot = func() string { return id }
+	return s
 }
 
 // ParseRecord and FormatRecord are the content of a reservation.

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cnikit/cnikit/types"
@@ -75,17 +77,39 @@ const (
 //
 // Nothing is forced to the disk. The signature is that of the running boot, so
 // after a power cut every file is read once, by which time no container of before
-// is left. A file whose content did not reach the disk is empty then, and its
-// address free; one whose name did not reach the disk is free as well. No address
-// is lost, and none is handed out that a living container has. An fsync of the
+// is left. A file whose content did not reach the disk is empty then, or has zeros in it,
+// and its address is free; one whose name did not reach the disk is free as well. No
+// address is lost, and none is handed out that a living container has. An fsync of the
 // file and of the directory for each ADD would cost two waits for the disk, of
 // 0.3 ms each on a virtual disk and 10 ms on a turning one, to protect addresses
-// that nobody has any more.
+// that nobody has any more. The plugins that nodes have today do not wait either.
 //
 // So an empty file, seen under the lock, is what a crash or a power cut left of a
 // reservation, and is removed. To keep an address from being handed out, use the
 // ranges, or a file that says for what: text that is no container ID is never
 // touched.
+//
+// # Boots
+//
+// Containers do not survive a boot, but their reservations do, and nobody may ever
+// release them. GC does, if the runtime asks for it. Besides, each file has an extended
+// attribute, user.cnikit.boot, with the identity of the boot in which it was made, or in
+// which it was first read if another program made it. If that is not the running boot,
+// the reservation is stale: an [Allocator] that has no address left takes it away from
+// its owner. The clock has no say in this, since a clock that is set after the start makes
+// what is young look old. Where the kernel or the file system has no such attributes,
+// nothing is ever stale. Everybody who uses the directory has to be of one boot: a
+// system container with a boot ID of its own needs a directory of its own.
+//
+// # Others in the directory
+//
+// What is no regular file of at most 4 KiB is not read, whatever its name; its address
+// is taken. Nothing is followed out of the directory: not a link in the place of a
+// file, of the lock or of .owners. In the place of <Network> itself a link is followed if
+// root or the user of this process made it. A pipe is not waited for. A directory that
+// everybody can write to is used, since to refuse would stop every container of the
+// node, and the log warns: whoever can write there can take, free and block
+// addresses, but nothing else.
 type FileStore struct {
 	// Dir is the directory of all networks. Empty: [DefaultDir].
 	Dir string
@@ -96,7 +120,16 @@ type FileStore struct {
 
 	// before is called before each step that changes the file system, in tests.
 	before func(step string) error
+	// boot returns the identity of the running boot, in tests.
+	boot func() string
 }
+
+// errNotDirectory says that something else is in the place of a directory.
+var errNotDirectory = errors.New("not a directory")
+
+// errForeignLink says that a link is in the place of a directory, and not by somebody
+// who could have put the directory there.
+var errForeignLink = errors.New("a link that neither root nor this user made")
 
 // errAbsent says that an Update needs the directory, which is not there.
 var errAbsent = errors.New("the directory is not there")
@@ -118,6 +151,9 @@ func (s FileStore) Update(ctx context.Context, f func(Tx) error) error {
 	if err != nil {
 		return err
 	}
+	if err := d.inspect(ctx); err != nil {
+		return err
+	}
 	err = d.update(ctx, s.lockLimit(), f)
 	if !errors.Is(err, errAbsent) {
 		return err
@@ -125,7 +161,10 @@ func (s FileStore) Update(ctx context.Context, f func(Tx) error) error {
 	if err := d.make(); err != nil {
 		return err
 	}
-	return d.update(ctx, s.lockLimit(), f)
+	if err = d.update(ctx, s.lockLimit(), f); errors.Is(err, errAbsent) {
+		err = &fs.PathError{Op: "open", Path: d.path, Err: fs.ErrNotExist}
+	}
+	return err
 }
 
 // Ready reports whether reservations can be written: whether the directory of the
@@ -165,14 +204,18 @@ func (s FileStore) open() (directory, error) {
 	if dir == "" {
 		dir = DefaultDir
 	}
-	before := s.before
+	before, boot := s.before, s.boot
 	if before == nil {
 		before = func(string) error { return nil }
+	}
+	if boot == nil {
+		boot = readBoot
 	}
 	return directory{
 		path:   filepath.Join(dir, s.Network),
 		index:  filepath.Join(dir, ".owners", s.Network),
 		before: before,
+		boot:   sync.OnceValue(boot),
 	}, nil
 }
 
@@ -181,6 +224,7 @@ type directory struct {
 	path   string
 	index  string
 	before func(step string) error
+	boot   func() string // the running boot; empty: it is not known
 }
 
 // make makes the directory, with the mode that host-local plugins give it
@@ -213,6 +257,31 @@ func makeDirs(path string) error {
 	return os.Chmod(path, 0o755)
 }
 
+// inspect looks whether the directory, if it is there, is one to write to, and warns
+// if everybody can.
+func (d directory) inspect(ctx context.Context) error {
+	info, err := os.Lstat(d.path)
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		if !trusted(info) {
+			return &fs.PathError{Op: "open", Path: d.path, Err: errForeignLink}
+		}
+		if info, err = os.Stat(d.path); err != nil {
+			return err
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return &fs.PathError{Op: "open", Path: d.path, Err: errNotDirectory}
+	case info.Mode().Perm()&0o002 != 0:
+		slog.WarnContext(ctx, "everybody on this machine can write to the directory of reservations, and take, free and block addresses", "path", d.path)
+	}
+	return nil
+}
+
 func (d directory) update(ctx context.Context, limit time.Duration, f func(Tx) error) error {
 	unlock, err := lock(ctx, filepath.Join(d.path, lockName), limit)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -239,15 +308,37 @@ func (d directory) file(addr netip.Addr) string { return filepath.Join(d.path, a
 
 // Owner implements [Reader].
 func (d directory) Owner(addr netip.Addr) (types.Attachment, error) {
-	data, err := readRecord(d.file(addr))
+	return d.look(addr, nil)
+}
+
+// look returns the owner of an address, and shows the open file to f if there is one.
+func (d directory) look(addr netip.Addr, f func(fd int) error) (owner types.Attachment, err error) {
+	blank := false
+	parse := func(data []byte) { owner, blank = parseRecord(data) }
+	data, err := readRecord(d.file(addr), func(fd int, data []byte) error {
+		parse(data)
+		if f == nil || blank || owner == (types.Attachment{}) {
+			return nil
+		}
+		return f(fd)
+	})
 	if err != nil {
 		return types.Attachment{}, err
 	}
-	owner, blank := parseRecord(data)
-	if blank {
+	if parse(data); blank {
 		return types.Attachment{}, &fs.PathError{Op: "read", Path: d.file(addr), Err: fs.ErrNotExist}
 	}
 	return owner, nil
+}
+
+// Stale implements [Reader]. What cannot be read is not stale.
+func (d directory) Stale(addr netip.Addr) (stale bool, err error) {
+	_, err = d.look(addr, func(fd int) error {
+		mark, err := readMark(fd)
+		stale = err == nil && mark != "" && d.boot() != "" && mark != d.boot()
+		return nil
+	})
+	return stale && err == nil, nil
 }
 
 // Taken implements [Reader].
@@ -281,7 +372,7 @@ func readNames(path string) ([]string, error) {
 // Cursor implements [Reader]. A cursor that cannot be read counts for none: it
 // decides which address is next, and nothing that could go wrong.
 func (d directory) Cursor(set int) (netip.Addr, error) {
-	data, err := os.ReadFile(d.cursor(set))
+	data, err := readRecord(d.cursor(set), nil)
 	if err != nil {
 		return netip.Addr{}, nil
 	}
@@ -327,8 +418,8 @@ func formatRecord(owner types.Attachment) []byte {
 }
 
 // parseRecord reads the content of the file of a reserved address. It is blank if
-// nothing was written, or nothing but the zeros that a file system fills a gap
-// with. The zero owner is that of a record that makes no sense, such as a note of
+// nothing was written, or not all, as the zeros tell that a file system fills a gap
+// with: nobody writes any. The zero owner is that of a record that makes no sense, such as a note of
 // the administrator's. Before there were interface names a record was the container
 // ID alone.
 func parseRecord(data []byte) (owner types.Attachment, blank bool) {
@@ -357,6 +448,13 @@ func (*absent) Taken() (map[netip.Addr]bool, error) { return nil, nil }
 func (*absent) Cursor(int) (netip.Addr, error) { return netip.Addr{}, nil }
 
 func (*absent) Addrs(types.Attachment) ([]netip.Addr, error) { return nil, nil }
+
+func (*absent) Stale(netip.Addr) (bool, error) { return false, nil }
+
+func (a *absent) Renew(addr netip.Addr) error {
+	_, err := a.Owner(addr)
+	return err
+}
 
 func (*absent) Release(netip.Addr, types.Attachment) error { return nil }
 

@@ -28,13 +28,14 @@ type fileTx struct {
 
 // begin looks whether the links are up to date, and reads all files if not.
 func (tx *fileTx) begin() error {
-	if signed(tx.path, tx.index) {
+	if tx.signed() {
 		return nil
 	}
 	return tx.scan()
 }
 
-// scan reads all files, and clears away what a crash left of a reservation.
+// scan reads all files, marks those that somebody else made, and clears away what a
+// crash left of a reservation.
 func (tx *fileTx) scan() error {
 	taken, err := tx.Taken()
 	if err != nil {
@@ -43,7 +44,7 @@ func (tx *fileTx) scan() error {
 	tx.owners = make(map[types.Attachment][]netip.Addr, len(taken))
 	tx.clear(filepath.Join(tx.path, newName))
 	for _, addr := range sorted(taken) {
-		owner, err := tx.Owner(addr)
+		owner, err := tx.look(addr, tx.mark)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			tx.clear(tx.file(addr))
@@ -51,6 +52,19 @@ func (tx *fileTx) scan() error {
 			tx.owners[owner] = append(tx.owners[owner], addr)
 		}
 		// What cannot be read has no owner that we know, and stays taken.
+	}
+	return nil
+}
+
+// mark marks a reservation that has no mark: it was made in this boot or before. One
+// that cannot be marked is never stale, which is no error.
+func (tx *fileTx) mark(fd int) error {
+	boot := tx.boot()
+	if have, err := readMark(fd); boot == "" || have != "" || err != nil {
+		return nil
+	}
+	if err := tx.before("mark"); err == nil {
+		_ = writeMark(fd, boot)
 	}
 	return nil
 }
@@ -71,8 +85,8 @@ func (tx *fileTx) end() {
 		tx.changed = true
 		tx.broken = tx.writeIndex() != nil || tx.broken
 	}
-	if tx.changed && !tx.broken && tx.before("sign") == nil {
-		sign(tx.path, tx.index)
+	if tx.changed && !tx.broken {
+		tx.sign()
 	}
 }
 
@@ -127,7 +141,7 @@ func (tx *fileTx) Reserve(addr netip.Addr, owner types.Attachment) error {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return &fs.PathError{Op: "reserve", Path: path, Err: errors.Join(err, fs.ErrExist)}
 	}
-	if err := tx.write(draft, formatRecord(owner)); err != nil {
+	if err := tx.write(draft, formatRecord(owner), tx.boot()); err != nil {
 		return err
 	}
 	err := tx.before("link")
@@ -153,6 +167,24 @@ func validateRecord(addr netip.Addr, owner types.Attachment) error {
 	return nil
 }
 
+// Renew implements [Tx].
+func (tx *fileTx) Renew(addr netip.Addr) error {
+	_, err := tx.look(addr, func(fd int) error {
+		have, err := readMark(fd)
+		if err != nil || have == tx.boot() {
+			return err
+		}
+		if tx.boot() == "" {
+			return errors.New("renew: the running boot is not known")
+		}
+		if err := tx.before("mark"); err != nil {
+			return err
+		}
+		return writeMark(fd, tx.boot())
+	})
+	return err
+}
+
 // Release implements [Tx].
 func (tx *fileTx) Release(addr netip.Addr, owner types.Attachment) error {
 	have, err := tx.Owner(addr)
@@ -172,7 +204,7 @@ func (tx *fileTx) Release(addr netip.Addr, owner types.Attachment) error {
 // SetCursor implements [Tx].
 func (tx *fileTx) SetCursor(set int, addr netip.Addr) error {
 	draft := filepath.Join(tx.path, newName)
-	if err := tx.write(draft, []byte(addr.String())); err != nil {
+	if err := tx.write(draft, []byte(addr.String()), ""); err != nil {
 		return err
 	}
 	err := tx.before("rename")
@@ -185,34 +217,25 @@ func (tx *fileTx) SetCursor(set int, addr netip.Addr) error {
 	return err
 }
 
-// write writes a new file, and removes it again if it cannot.
-func (tx *fileTx) write(path string, data []byte) error {
+// write writes a new file with the mark of a boot, and removes it again if it cannot.
+func (tx *fileTx) write(path string, data []byte, boot string) error {
 	tx.changed = true
-	if err := tx.before("create"); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := newFile(path, data, boot, tx.before)
 	if errors.Is(err, fs.ErrExist) {
 		// Left behind by somebody who died. It may be another name of a reservation, so
 		// it must not be written to.
 		if err := tx.remove(path); err != nil {
 			return err
 		}
-		f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		err = newFile(path, data, boot, tx.before)
 	}
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("write %s: somebody makes it again and again", path)
+	case err != nil:
+		return errors.Join(err, tx.remove(path))
 	}
-	if err = tx.before("write"); err == nil {
-		_, err = f.Write(data)
-	}
-	if err == nil {
-		err = f.Chmod(0o600) // whatever the umask: LIFE-024
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		err = errors.Join(err, tx.remove(path))
-	}
-	return err
+	return nil
 }
 
 // remove removes a file; that it is gone is success.
@@ -222,7 +245,8 @@ func (tx *fileTx) remove(path string) error {
 		return err
 	}
 	err := os.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	}
 	return err
@@ -337,8 +361,11 @@ func (tx *fileTx) target(addr netip.Addr) string {
 // readLink returns the address that a link names.
 func readLink(path string) (netip.Addr, error) {
 	target, err := os.Readlink(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return netip.Addr{}, err
+	}
+	if err != nil {
+		return netip.Addr{}, errBadLink // another thing in the place of a link
 	}
 	addr, ok := parseName(filepath.Base(target))
 	if !ok {

@@ -9,11 +9,6 @@ import (
 	"time"
 )
 
-// bootID is the file with the identity of the running boot.
-//
-// Kernel: Documentation/admin-guide/sysctl/kernel.rst, "random"; since 2.3.
-const bootID = "/proc/sys/kernel/random/boot_id"
-
 // The signature is a modification time in the years from 1980 to 1990. Which
 // second it is depends on the boot, and the fraction is another one each time, so
 // that a directory put back from a copy does not go with the other as it is by
@@ -25,44 +20,43 @@ const (
 	signatures     = 10 * 365 * 24 * 60 * 60 // seconds
 )
 
-// signature returns the second of the running boot, and false if its identity is
-// not known, in which case nothing is ever signed.
-func signature() (second int64, ok bool) {
-	id, err := os.ReadFile(bootID)
-	if err != nil || len(id) == 0 {
+// signature returns the second of a boot, and false if its identity is not known,
+// in which case nothing is ever signed.
+func signature(boot string) (second int64, ok bool) {
+	if boot == "" {
 		return 0, false
 	}
 	h := fnv.New64a()
-	_, _ = h.Write(id) // a hash takes everything
+	_, _ = h.Write([]byte(boot)) // a hash takes everything
 	return firstSignature + int64(h.Sum64()%signatures), true
 }
 
 // signed reports whether both directories carry the same signature of the running
 // boot.
-func signed(dir, index string) bool {
-	a, err := os.Stat(dir)
+func (d directory) signed() bool {
+	a, err := os.Stat(d.path)
 	if err != nil || !a.IsDir() {
 		return false
 	}
-	b, err := os.Stat(index)
+	b, err := os.Lstat(d.index)
 	if err != nil || !b.IsDir() || !a.ModTime().Equal(b.ModTime()) {
 		return false
 	}
-	second, ok := signature()
+	second, ok := signature(d.boot())
 	return ok && a.ModTime().Unix() == second
 }
 
 // sign gives both directories a new signature: first the index, since the other is
 // the one that everybody changes.
-func sign(dir, index string) {
-	second, ok := signature()
-	if !ok {
+func (d directory) sign() {
+	second, ok := signature(d.boot())
+	if !ok || d.before("sign") != nil {
 		return
 	}
 	at := time.Unix(second, int64(time.Now().Nanosecond()))
-	if os.Chtimes(index, time.Time{}, at) == nil {
+	if os.Chtimes(d.index, time.Time{}, at) == nil && d.before("sign") == nil {
 		// Without this one nothing is signed, which costs time and nothing else.
-		_ = os.Chtimes(dir, time.Time{}, at)
+		_ = os.Chtimes(d.path, time.Time{}, at)
 	}
 }
 

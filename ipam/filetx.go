@@ -312,13 +312,14 @@ func (tx *fileTx) dropLink(owner types.Attachment, addr netip.Addr) error {
 	return os.Rename(tx.link(owner, n-1), tx.link(owner, place))
 }
 
-// writeIndex makes the links what the map says.
+// writeIndex makes the links what the map says. The directories of the links are
+// ours alone, so there is no reason for one of them to be a link itself, and what is
+// behind it is somebody else's.
 func (tx *fileTx) writeIndex() error {
-	if err := tx.before("index"); err != nil {
-		return err
-	}
-	if err := makeDirs(tx.index); err != nil {
-		return err
+	for _, dir := range []string{filepath.Dir(tx.index), tx.index} {
+		if err := tx.makeOwn(dir); err != nil {
+			return err
+		}
 	}
 	want := map[string]netip.Addr{}
 	for owner, addrs := range tx.owners {
@@ -337,7 +338,10 @@ func (tx *fileTx) writeIndex() error {
 			delete(want, path)
 			continue
 		}
-		if err := os.RemoveAll(path); err != nil {
+		if err := tx.before("index"); err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil {
 			return err
 		}
 	}
@@ -350,6 +354,21 @@ func (tx *fileTx) writeIndex() error {
 		}
 	}
 	return nil
+}
+
+// makeOwn makes a directory with mode 0755, whatever the umask is, unless it is there.
+func (tx *fileTx) makeOwn(dir string) error {
+	info, err := os.Lstat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := tx.before("index"); err != nil {
+			return err
+		}
+		return makeDirs(dir)
+	case err == nil && !info.IsDir():
+		err = &fs.PathError{Op: "open", Path: dir, Err: errNotDirectory}
+	}
+	return err
 }
 
 // target returns what a link to an address holds: the path of its file, for

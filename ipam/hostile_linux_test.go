@@ -91,6 +91,20 @@ func traps() []trap {
 			real := filepath.Join(filepath.Dir(dir), "real")
 			return errors.Join(os.Rename(dir, real), os.Symlink("real", dir))
 		}},
+		{name: ".owners is a link", lay: func(_, index, outside string) error {
+			return os.Symlink(outside, filepath.Dir(index))
+		}},
+		{name: ".owners is a link to the like", lay: func(_, index, outside string) error {
+			return os.Symlink(filepath.Join(outside, "like"), filepath.Dir(index))
+		}},
+		{name: ".owners is a file", lay: func(_, index, _ string) error { return os.WriteFile(filepath.Dir(index), nil, 0o600) }},
+		{name: ".owners is a pipe", lay: func(_, index, _ string) error { return pipe(filepath.Dir(index)) }},
+		{name: "index is a link", lay: func(_, index, outside string) error {
+			return errors.Join(os.MkdirAll(filepath.Dir(index), 0o755), os.Symlink(outside, index))
+		}},
+		{name: "index is a pipe", lay: func(_, index, _ string) error {
+			return errors.Join(os.MkdirAll(filepath.Dir(index), 0o755), pipe(index))
+		}},
 	}
 	for name, lay := range map[string]func(path string) error{"pipe": pipe, "directory": full, "huge": huge} {
 		all = append(all, trap{name: "a link is a " + name, lay: func(_, index, _ string) error {

@@ -248,6 +248,9 @@ func (tx *fileTx) remove(path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case errors.Is(err, fs.ErrExist):
+		// ENOTEMPTY is fs.ErrExist too, which in Reserve says that an address is taken.
+		return fmt.Errorf("remove %s: directory not empty", path)
 	}
 	return err
 }

@@ -70,6 +70,7 @@ func traps() []trap {
 		{name: "cursor is huge", lay: at("last_reserved_ip.0", huge)},
 		{name: "draft is a link", lay: link(".new", "passwd")},
 		{name: "draft is a pipe", lay: at(".new", pipe)},
+		{name: "draft is a directory", lay: at(".new", full), refused: "net/.new: directory not empty", stays: ".new/10.0.0.2"},
 		{name: "address is a link", lay: link("10.0.0.2", "passwd"), first: "10.0.0.3", stays: "10.0.0.2"},
 		{name: "address is a link to nothing", lay: link("10.0.0.2", "none"), first: "10.0.0.3", stays: "10.0.0.2"},
 		{name: "address is a link to a record", lay: link("10.0.0.2", "record"), first: "10.0.0.3", stays: "10.0.0.2"},

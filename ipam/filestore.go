@@ -424,7 +424,7 @@ func formatRecord(owner types.Attachment) []byte {
 // ID alone.
 func parseRecord(data []byte) (owner types.Attachment, blank bool) {
 	text := string(bytes.TrimSpace(data))
-	if strings.Trim(text, "\x00 \t\r\n") == "" {
+	if text == "" || strings.Contains(text, "\x00") {
 		return owner, true
 	}
 	id, ifName, _ := strings.Cut(text, recordSeparator)

@@ -113,8 +113,9 @@ func TestFileStore_foreign_C20(t *testing.T) {
 		"10.0.0.4":            "c2",           // before there were interface names
 		"10.0.0.5":            "",             // a crash between the making and the writing
 		"10.0.0.6":            "\x00\x00\x00", // a power cut
-		"10.0.0.7":            "c1\x00\r\neth0",
-		"010.0.0.8":           "c1\r\neth0", // not the usual spelling
+		"10.0.0.7":            "c1\x01\r\neth0",
+		"10.0.0.14":           "c1\x00\x00\x00\x00\x00\x00", // a power cut, between two pages
+		"010.0.0.8":           "c1\r\neth0",                 // not the usual spelling
 		"::ffff:10.0.0.9":     "c1\r\neth0",
 		"last_reserved_ip.0":  "nonsense",
 		"last_reserved_ip.1":  "10.0.0.4\n",
@@ -164,7 +165,7 @@ func TestFileStore_foreign_C20(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, gone := range []string{"10.0.0.5", "10.0.0.6", ".new"} {
+	for _, gone := range []string{"10.0.0.5", "10.0.0.6", "10.0.0.14", ".new"} {
 		delete(files, gone)
 	}
 	wantTree(t, dir, files)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -39,6 +41,11 @@ type Allocation struct {
 // Requests are addresses that the owner wants. Each one takes the place of the
 // next free one of its set, and all are granted or none. Repetitions and zero
 // values count for nothing.
+//
+// When a set has no free address, or a requested one is taken, then what was reserved
+// before the machine started is as good as free, as [Reader.Stale] tells: it is
+// released, at most 256 addresses at a time, and the log says so. An owner that
+// allocates again after such a start keeps what it had.
 //
 // When Allocate fails, what it took is free again, and what the owner had before
 // is still its own. The error is [types.ErrTryAgainLater] if a set has no free
@@ -110,6 +117,11 @@ func (a Allocator) allocate(ctx context.Context, tx Tx, owner types.Attachment, 
 	if err != nil {
 		return err
 	}
+	gone, err := reclaim(ctx, tx, slices.Values(nameless))
+	if err != nil {
+		return err
+	}
+	nameless = slices.DeleteFunc(nameless, func(addr netip.Addr) bool { return slices.Contains(gone, addr) })
 	for i, set := range a.Sets {
 		if addr, ok := within(set, nameless); ok {
 			return fmt.Errorf("address %s is reserved to container %s by a plugin that did not record the interface; run DEL first", addr, owner.ContainerID)
@@ -138,17 +150,17 @@ func within(set RangeSet, addrs []netip.Addr) (netip.Addr, bool) {
 // owner's already.
 func pick(ctx context.Context, tx Tx, position int, set RangeSet, owner types.Attachment, held []netip.Addr, want netip.Addr, got *Allocation) (netip.Addr, error) {
 	if slices.Contains(held, want) {
-		return want, nil
+		return want, tx.Renew(want)
 	}
 	if have, ok := within(set, held); ok {
 		if want.IsValid() {
 			return netip.Addr{}, fmt.Errorf("requested address %s: the container has %s of the same range set already; run DEL first", want, have)
 		}
-		return have, nil
+		return have, tx.Renew(have)
 	}
 	addr, err := want, error(nil)
 	if want.IsValid() {
-		err = reserveRequested(tx, want, owner)
+		err = reserveRequested(ctx, tx, want, owner)
 	} else {
 		addr, err = reserveNext(ctx, tx, position, set, owner)
 	}
@@ -162,12 +174,53 @@ func pick(ctx context.Context, tx Tx, position int, set RangeSet, owner types.At
 	return addr, nil
 }
 
-func reserveRequested(tx Tx, addr netip.Addr, owner types.Attachment) error {
+func reserveRequested(ctx context.Context, tx Tx, addr netip.Addr, owner types.Attachment) error {
 	err := tx.Reserve(addr, owner)
-	if errors.Is(err, fs.ErrExist) {
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	gone, err := reclaim(ctx, tx, slices.Values([]netip.Addr{addr}))
+	if err != nil {
+		return err
+	}
+	if len(gone) == 0 {
 		return types.NewError(types.ErrTryAgainLater, "requested address "+addr.String()+" is taken", nil)
 	}
-	return err
+	return tx.Reserve(addr, owner)
+}
+
+// reclaims is how many addresses are reclaimed at a time: the next one that needs an
+// address finds some, and nobody waits long for the store.
+const reclaims = 256
+
+// reclaim releases those of the addresses that are stale, and returns them.
+func reclaim(ctx context.Context, tx Tx, addrs iter.Seq[netip.Addr]) ([]netip.Addr, error) {
+	var gone []netip.Addr
+	defer func() {
+		if len(gone) > 0 {
+			slog.WarnContext(ctx, "released addresses that were reserved before this boot", "count", len(gone), "addresses", fmt.Sprint(gone))
+		}
+	}()
+	for addr := range addrs {
+		stale, err := tx.Stale(addr)
+		if err == nil && !stale {
+			continue
+		}
+		var owner types.Attachment
+		if err == nil {
+			owner, err = tx.Owner(addr)
+		}
+		if err == nil {
+			err = tx.Release(addr, owner)
+		}
+		if err != nil {
+			return gone, err
+		}
+		if gone = append(gone, addr); len(gone) == reclaims {
+			break
+		}
+	}
+	return gone, nil
 }
 
 // probes is how many addresses are tried before all the taken ones are listed.
@@ -186,7 +239,35 @@ func reserveNext(ctx context.Context, tx Tx, position int, set RangeSet, owner t
 			return addr, err
 		}
 	}
-	return netip.Addr{}, types.NewError(types.ErrTryAgainLater, "no free address in "+set.String(), nil)
+	return reserveStale(ctx, tx, position, set, owner)
+}
+
+// reserveStale reserves an address of a full set whose owner is gone with the boot
+// before, the one whose turn it is.
+func reserveStale(ctx context.Context, tx Tx, position int, set RangeSet, owner types.Attachment) (netip.Addr, error) {
+	cursor, err := tx.Cursor(position)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	gone, err := reclaim(ctx, tx, first(set.After(cursor)))
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if len(gone) == 0 {
+		return netip.Addr{}, types.NewError(types.ErrTryAgainLater, "no free address in "+set.String(), nil)
+	}
+	return gone[0], tx.Reserve(gone[0], owner)
+}
+
+// first returns the first ones of the pairs.
+func first[A, B any](pairs iter.Seq2[A, B]) iter.Seq[A] {
+	return func(yield func(A) bool) {
+		for a := range pairs {
+			if !yield(a) {
+				return
+			}
+		}
+	}
 }
 
 // free returns the addresses of the set that seem to be free, in turn after the
@@ -369,7 +450,7 @@ func hasFree(ctx context.Context, r Reader, position int, set RangeSet) (bool, e
 		}
 	}
 	// An address may be taken in name only: by a record that was never written and
-	// that the next Update clears away.
+	// that the next Update clears away, or one of the boot before.
 	taken, err := r.Taken()
 	if err != nil {
 		return false, err
@@ -380,6 +461,9 @@ func hasFree(ctx context.Context, r Reader, position int, set RangeSet) (bool, e
 		}
 		if _, err := r.Owner(addr); errors.Is(err, fs.ErrNotExist) {
 			return true, nil
+		}
+		if stale, err := r.Stale(addr); stale || err != nil {
+			return stale, err
 		}
 	}
 	return false, nil

@@ -74,6 +74,15 @@ func (tx memoryTx) Taken() (map[netip.Addr]bool, error) {
 	return taken, nil
 }
 
+// Stale implements [Reader]: what is reserved here ends with the process.
+func (tx memoryTx) Stale(netip.Addr) (bool, error) { return false, nil }
+
+// Renew implements [Tx].
+func (tx memoryTx) Renew(addr netip.Addr) error {
+	_, err := tx.Owner(addr)
+	return err
+}
+
 func (tx memoryTx) Cursor(set int) (netip.Addr, error) {
 	tx.s.mu.Lock()
 	defer tx.s.mu.Unlock()

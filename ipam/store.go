@@ -39,6 +39,12 @@ type Reader interface {
 	// all of them; to ask for an address there is Owner.
 	Taken() (map[netip.Addr]bool, error)
 
+	// Stale reports whether an address was reserved before the machine started, and
+	// not renewed since. The interface that it was for is gone with its namespace. False if
+	// the address is free, if the store does not outlive the boot, or if it cannot tell:
+	// whoever is told true takes the address away from its owner.
+	Stale(addr netip.Addr) (bool, error)
+
 	// Cursor returns the address that was last handed out from a set of ranges, by
 	// the position of the set. The zero Addr: it is not known.
 	Cursor(set int) (netip.Addr, error)
@@ -56,6 +62,10 @@ type Tx interface {
 	// happen later, or it is free. The error is [io/fs.ErrExist] if it is taken, be
 	// it by the same owner.
 	Reserve(addr netip.Addr, owner types.Attachment) error
+
+	// Renew says that the owner of an address has it in the running boot: it is not
+	// stale thereafter. The error is [io/fs.ErrNotExist] if the address is free.
+	Renew(addr netip.Addr) error
 
 	// Release frees an address if it is the owner's, and does nothing otherwise.
 	Release(addr netip.Addr, owner types.Attachment) error

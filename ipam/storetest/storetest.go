@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) ipam.Store) {
 		{"empty", testEmpty},
 		{"reserve and release", testReserve},
 		{"owners are kept apart", testOwners},
+		{"renewals", testRenew},
 		{"cursors", testCursors},
 		{"an error of the function", testError},
 		{"one at a time", testExclusive},
@@ -180,6 +181,38 @@ func testOwners(t *testing.T, s ipam.Store) {
 		look(t, tx, nil)
 		return nil
 	})
+}
+
+// What was reserved in this boot is not stale, before a renewal and after it.
+func testRenew(t *testing.T, s ipam.Store) {
+	fresh := func(r ipam.Reader, addrs ...netip.Addr) {
+		for _, addr := range addrs {
+			if stale, err := r.Stale(addr); stale || err != nil {
+				t.Errorf("Stale(%s) = %t, %v; want false", addr, stale, err)
+			}
+		}
+	}
+	update(t, s, func(tx ipam.Tx) error {
+		fresh(tx, a1)
+		if err := tx.Renew(a1); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Renew(free address) = %v, want fs.ErrNotExist", err)
+		}
+		return tx.Reserve(a1, c1eth0)
+	})
+	update(t, s, func(tx ipam.Tx) error {
+		fresh(tx, a1, a2)
+		if err := tx.Renew(a2); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Renew(free address) = %v, want fs.ErrNotExist", err)
+		}
+		err := tx.Renew(a1)
+		fresh(tx, a1)
+		look(t, tx, map[netip.Addr]types.Attachment{a1: c1eth0})
+		lookAddrs(t, tx, c1eth0, a1)
+		return err
+	})
+	if err := s.View(t.Context(), func(r ipam.Reader) error { fresh(r, a1, a2); return nil }); err != nil {
+		t.Error(err)
+	}
 }
 
 func testCursors(t *testing.T, s ipam.Store) {

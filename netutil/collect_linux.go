@@ -7,8 +7,8 @@ import (
 	"errors"
 )
 
-// CollectOwned removes the links on the host that bear the mark of an owner in a
-// network who is not in keep, and with them the other ends of the veths. An empty
+// CollectOwned removes the links on the host of an owner in a network who is not in keep,
+// see [Conn.ListOwned], and with them the other ends of the veths. An empty
 // keep keeps nothing; a nil keep is refused, since whoever has lost the list must
 // not remove everything. It goes on after an error and joins them.
 //
@@ -21,13 +21,18 @@ func (c *Conn) CollectOwned(ctx context.Context, network string, keep []Owner) e
 	if err != nil {
 		return err
 	}
-	valid := make(map[string]bool, len(keep))
+	valid := make(map[string]bool, 2*len(keep))
 	for _, o := range keep {
 		valid[o.Alias()] = true
+		valid[o.HostName()] = true // no alias is a name
 	}
 	var errs []error
 	for _, link := range links {
-		if !valid[link.Alias] {
+		mark := link.Alias
+		if mark == "" {
+			mark = link.Name
+		}
+		if !valid[mark] {
 			errs = append(errs, c.DelLink(ctx, link.Name, "veth"))
 		}
 	}

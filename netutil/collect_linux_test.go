@@ -12,6 +12,32 @@ import (
 	"github.com/cnikit/cnikit/ns"
 )
 
+// Links of ADDs that were killed before they could mark them go by their names, but
+// those of owners to keep and of other networks stay.
+func TestConn_CollectOwned_unmarked(t *testing.T) {
+	t.Parallel()
+	host := newSpace(t)
+	ctx := t.Context()
+	valid := netutil.Owner{Network: "a", ContainerID: "c1", IfName: "eth0"}
+	stale := netutil.Owner{Network: "a", ContainerID: "c2", IfName: "eth0"}
+	other := netutil.Owner{Network: "b", ContainerID: "c2", IfName: "eth0"}
+	for _, o := range []netutil.Owner{valid, stale, other} {
+		host.veth(t, newSpace(t), netutil.VethConfig{Name: o.HostName()})
+	}
+	if err := host.CollectOwned(ctx, "a", []netutil.Owner{valid}); err != nil {
+		t.Fatal(err)
+	}
+	for o, want := range map[netutil.Owner]bool{valid: true, stale: false, other: true} {
+		_, err := host.Link(ctx, o.HostName())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if got := err == nil; got != want {
+			t.Errorf("after CollectOwned, link of %v is there = %t, want %t", o, got, want)
+		}
+	}
+}
+
 // GC-005, GC-006, GC-007, GC-018, GC-022: links of stale attachments of one
 // network go, and nothing else does.
 func TestConn_CollectOwned(t *testing.T) {

@@ -62,7 +62,7 @@ func ExampleOwner() {
 	fmt.Println(o.HostName())
 	fmt.Println(o.Alias())
 	// Output:
-	// cnikbtuj7obbpfg
+	// cnianjkbtuj7obb
 	// cnikit:mynet/c1/eth0
 }
 

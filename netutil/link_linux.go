@@ -229,7 +229,9 @@ func (c *Conn) delOwned(ctx context.Context, o Owner) (deleted bool, err error) 
 
 // ListOwned lists the links on the host that bear the mark of any owner in a network,
 // or, if network is empty, of any owner at all. GC compares their Alias with those of
-// the attachments that it was told of.
+// the attachments that it was told of. With a network, they include those without a mark
+// whose name only an owner in that network gives: the work of an ADD that was killed
+// before it could set one.
 func (c *Conn) ListOwned(ctx context.Context, network string) ([]Link, error) {
 	links, err := c.ListLinks(ctx, LinkFilter{Kind: "veth"})
 	if err != nil {
@@ -237,7 +239,10 @@ func (c *Conn) ListOwned(ctx context.Context, network string) ([]Link, error) {
 	}
 	var owned []Link
 	for _, l := range links {
-		if isOwned(l.Alias) && (network == "" || strings.HasPrefix(l.Alias, networkAlias(network))) {
+		switch {
+		case network == "" && isOwned(l.Alias),
+			network != "" && strings.HasPrefix(l.Alias, networkAlias(network)),
+			network != "" && isUnmarked(&l, network):
 			owned = append(owned, l)
 		}
 	}

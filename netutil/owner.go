@@ -22,30 +22,54 @@ type Owner struct {
 }
 
 const (
-	hostPrefix  = "cni"
-	hostDigits  = 12 // so that the name has 15 bytes, all that Linux allows: IFNAMSIZ less the final zero
-	aliasPrefix = "cnikit:"
-	aliasPart   = 80 // longest part of an alias that is written out, so that three fit in IFALIASZ, 256
+	hostPrefix    = "cni"
+	networkDigits = 3 // of a name, that tell the network
+	hostDigits    = 9 // that tell the owner, so that the name has 15 bytes, all that Linux allows: IFNAMSIZ less the final zero
+	aliasPrefix   = "cnikit:"
+	aliasPart     = 80 // longest part of an alias that is written out, so that three fit in IFALIASZ, 256
 )
 
 // digits are lower case, as names of links are, and none needs care in a shell.
-var digits = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+var digits = base32.NewEncoding(digitSet).WithPadding(base32.NoPadding)
 
-// HostName returns the name of the host end of the owner's veth: "cni" and 12 digits of
-// a hash, 15 bytes in all. It is the same each time, so that a link can be found without
-// a record of its name. Names of two owners are different for all practical purposes,
-// the hash having 60 bits; what is left of the risk is caught by the alias, see
-// [Conn.EnsureVeth].
+const digitSet = "abcdefghijklmnopqrstuvwxyz234567"
+
+// HostName returns the name of the host end of the owner's veth: "cni", 3 digits of a
+// hash of the network and 9 of one of all, 15 bytes in all. It is the same each time, so
+// that a link can be found without a record of its name. Names of two owners are different
+// for all practical purposes, the second hash having 45 bits: with 5,000 links on a host,
+// two have the same name once in three million hosts. What is left of the risk is caught
+// by the alias, see [Conn.EnsureVeth].
+//
+// The network is in the name because the kernel makes a link with its name and takes the
+// alias afterwards: of a link whose maker was killed in between, the name is all there is
+// to tell [Conn.ListOwned] whose it is.
 func (o Owner) HostName() string {
+	return networkName(o.Network) + digest(o.Network, o.ContainerID, o.IfName)[:hostDigits]
+}
+
+// networkName is what names of links of all owners in a network begin with.
+func networkName(network string) string {
+	return hostPrefix + digest(network)[:networkDigits]
+}
+
+func digest(parts ...string) string {
 	h := sha256.New()
-	for _, part := range []string{o.Network, o.ContainerID, o.IfName} {
+	for _, part := range parts {
 		// With the length in front, "ab" and "c" are not "a" and "bc".
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
 		h.Write(n[:])
 		h.Write([]byte(part))
 	}
-	return hostPrefix + digits.EncodeToString(h.Sum(nil))[:hostDigits]
+	return digits.EncodeToString(h.Sum(nil))
+}
+
+// isUnmarked reports whether a veth without an alias is that of an owner in a network who
+// was killed before giving it one.
+func isUnmarked(l *Link, network string) bool {
+	rest, ok := strings.CutPrefix(l.Name, networkName(network))
+	return ok && l.Alias == "" && len(rest) == hostDigits && strings.Trim(rest, digitSet) == ""
 }
 
 // Alias returns the mark on links of the owner: "cnikit:network/container/interface".

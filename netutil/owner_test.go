@@ -14,7 +14,7 @@ import (
 func TestOwner_Golden(t *testing.T) {
 	t.Parallel()
 	o := netutil.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"}
-	if got, want := o.HostName(), "cnikbtuj7obbpfg"; got != want {
+	if got, want := o.HostName(), "cnianjkbtuj7obb"; got != want {
 		t.Errorf("HostName() = %q, want %q", got, want)
 	}
 	if got, want := o.Alias(), "cnikit:mynet/c1/eth0"; got != want {
@@ -40,6 +40,16 @@ func TestOwner_Distinct(t *testing.T) {
 			t.Errorf("Alias of %v = %q, also that of %v", o, o.Alias(), other)
 		}
 		names[o.HostName()], aliases[o.Alias()] = o, o
+	}
+}
+
+// What GC can tell of a link without an alias is its network.
+func TestOwner_HostName_network(t *testing.T) {
+	t.Parallel()
+	a, b := netutil.Owner{"a", "c1", "eth0"}.HostName(), netutil.Owner{"a", "c2", "eth1"}.HostName()
+	other := netutil.Owner{"b", "c1", "eth0"}.HostName()
+	if a[:6] != b[:6] || a[:6] == other[:6] {
+		t.Errorf("names of two owners in a network and one in another = %q, %q, %q, want the first six letters to tell", a, b, other)
 	}
 }
 

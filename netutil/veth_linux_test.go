@@ -220,10 +220,13 @@ func TestConn_ListOwned(t *testing.T) {
 	for _, o := range owners {
 		host.veth(t, newSpace(t), netutil.VethConfig{Name: o.HostName(), Alias: o.Alias()})
 	}
+	unmarked := netutil.Owner{"net", "c3", "eth0"}
+	host.veth(t, newSpace(t), netutil.VethConfig{Name: unmarked.HostName()})
 	host.veth(t, newSpace(t), netutil.VethConfig{Name: "veth12345678"})
+	host.veth(t, newSpace(t), netutil.VethConfig{Name: unmarked.HostName()[:14] + "_"})
 	host.veth(t, newSpace(t), netutil.VethConfig{Name: "other", Alias: "somebody else's"})
 	for network, want := range map[string][]string{
-		"net":  {owners[0].Alias(), owners[1].Alias()},
+		"net":  {owners[0].Alias(), owners[1].Alias(), unmarked.HostName()},
 		"net2": {owners[2].Alias()},
 		"ne":   nil,
 		"":     {owners[0].Alias(), owners[1].Alias(), owners[2].Alias()},
@@ -234,6 +237,9 @@ func TestConn_ListOwned(t *testing.T) {
 		}
 		var got []string
 		for _, l := range links {
+			if l.Alias == "" {
+				l.Alias = l.Name
+			}
 			got = append(got, l.Alias)
 		}
 		if diff := cmp.Diff(want, got, sortStrings); diff != "" {

@@ -485,6 +485,62 @@ func TestMasquerade_checkBesideAdd(t *testing.T) {
 	})
 }
 
+// TestMasquerade_listBesideAdd lists a network while it grows, and with it the hash tables
+// of the kernel: none is listed twice, and none that was there before is missing.
+func TestMasquerade_listBesideAdd(t *testing.T) {
+	t.Parallel()
+	for _, backend := range []string{firewall.NFTables, firewall.IPTables} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			n := nstest.New(t)
+			const before, more = 50, 1000
+			adds, lists := open(t, n, backend), open(t, n, backend)
+			add := func(i int) error {
+				o, addrs := numbered(i)
+				return adds.EnsureMasquerade(t.Context(), o, addrs[:1])
+			}
+			for i := range before {
+				if err := add(i); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done := make(chan error)
+			go func() {
+				var errs []error
+				for i := range more {
+					errs = append(errs, add(before+i))
+				}
+				done <- errors.Join(errs...)
+			}()
+			for {
+				all, err := lists.ListMasquerade(t.Context(), "large")
+				if err != nil {
+					t.Errorf("ListMasquerade() = %v", err)
+				}
+				seen := map[netip.Addr]int{}
+				for _, m := range all {
+					if seen[m.Addr]++; seen[m.Addr] == 2 {
+						t.Errorf("%s is listed twice", m.Addr)
+					}
+				}
+				for i := range before {
+					if _, addrs := numbered(i); seen[addrs[0].Addr()] == 0 {
+						t.Errorf("%s is not listed", addrs[0].Addr())
+					}
+				}
+				select {
+				case err := <-done:
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				default:
+				}
+			}
+		})
+	}
+}
+
 // TestMasquerade_reference removes what the reference plugins left for a container, and
 // that only: compat B6, part 3.
 func TestMasquerade_reference(t *testing.T) {

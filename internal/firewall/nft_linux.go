@@ -283,11 +283,10 @@ func (c *conn) rules(t table, chain string) ([]ruleSeen, error) {
 	return seen, err
 }
 
-// elements lists a set. The error is ENOENT if there is none.
-//
-// The kernel puts a set that grew or shrank into order in its own time. A list made
-// meanwhile has elements twice, which count once here, or, if it is of more than one
-// message, lacks some: who has to have all looks again.
+// elements lists a set. The error is ENOENT if there is none, and errChanged if an
+// element came twice: the kernel goes on with a list by the number of elements passed, and
+// when it makes the hash table larger meanwhile, which is no change of the ruleset, some
+// come again and as many are left out.
 //
 // Source: https://github.com/torvalds/linux/blob/v6.12/net/netfilter/nft_set_hash.c (nft_rhash_walk)
 func (c *conn) elements(t table, set string) ([]element, error) {
@@ -296,12 +295,19 @@ func (c *conn) elements(t table, set string) ([]element, error) {
 	err := c.do(request{typ: nftMessage(unix.NFT_MSG_GETSETELEM), flags: unix.NLM_F_DUMP, family: t.family, attrs: a}, func(r reply) error {
 		return appendElements(&all, r.attrs)
 	})
-	seen := make(map[string]bool, len(all))
-	return slices.DeleteFunc(all, func(e element) bool {
-		again := seen[string(e.key)]
+	if err == nil && repeated(all) {
+		err = errChanged
+	}
+	return all, err
+}
+
+// repeated reports whether elements have one key.
+func repeated(es []element) bool {
+	seen := make(map[string]bool, len(es))
+	for _, e := range es {
 		seen[string(e.key)] = true
-		return again
-	}), err
+	}
+	return len(seen) < len(es)
 }
 
 // element reads one element. The error is ENOENT if it, or the set, is not there.

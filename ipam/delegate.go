@@ -129,7 +129,7 @@ func add(ctx context.Context, call types.Call, plugin string, needAddress bool) 
 func (d delegate) settle(ctx context.Context, call types.Call, stdout []byte, err error, needAddress bool) (*types.Result, error) {
 	var result *types.Result
 	if err == nil {
-		result, err = d.decode(stdout, call.CNIVersion, needAddress)
+		result, err = d.decode(call, stdout, needAddress)
 	}
 	if err == nil {
 		return result, nil
@@ -166,11 +166,11 @@ func runOnly(ctx context.Context, call types.Call, plugin string, command types.
 // decode reads the answer to a successful ADD.
 //
 // Spec: checklist DLG-006, DLG-013, DLG-022, DLG-026, ERR-024.
-func (d delegate) decode(stdout []byte, v types.Version, needAddress bool) (*types.Result, error) {
+func (d delegate) decode(call types.Call, stdout []byte, needAddress bool) (*types.Result, error) {
 	if len(stdout) == 0 {
 		return nil, types.Errorf(types.ErrDecodingFailure, "%s: ADD succeeded without a result", d.name)
 	}
-	result, err := types.DecodeResult(stdout, v)
+	result, err := types.DecodeResult(stdout, call.CNIVersion)
 	if err != nil {
 		code := types.ErrDecodingFailure
 		errors.As(err, &code)
@@ -179,7 +179,7 @@ func (d delegate) decode(stdout []byte, v types.Version, needAddress bool) (*typ
 	empty := len(result.IPs) == 0 && len(result.Interfaces) == 0 && len(result.Routes) == 0
 	switch {
 	case empty && result.Extra["code"] != nil:
-		return nil, types.NewError(types.ErrDecodingFailure, d.name+": ADD succeeded with an error for a result", errors.New(excerpt(stdout)))
+		return nil, types.NewError(types.ErrDecodingFailure, d.name+": ADD succeeded with an error for a result", errors.New(beginning(call, stdout)))
 	case needAddress && len(result.IPs) == 0:
 		return nil, types.NewError(types.ErrInternal, d.name+": the result has no address", nil)
 	}

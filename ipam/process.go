@@ -36,9 +36,12 @@ const (
 	// Spec: checklist AMB-044.
 	busyLimit = 5 * time.Second
 
-	// stderrKept is how much of the end of standard error goes into the error of a
-	// delegate that failed without saying why in the form of the protocol.
-	stderrKept = 1 << 10
+	// stderrKept is how many bytes of the end of standard error are kept for the error of
+	// a delegate that failed without saying why in the form of the protocol, and
+	// excerptKept how many of either output such an error repeats. More is kept than
+	// said, so that no half of a secret or of a document is taken for something else.
+	stderrKept  = 64 << 10
+	excerptKept = 1 << 10
 )
 
 // errNotStarted says that a delegate never ran, so that there is nothing to clean
@@ -81,9 +84,18 @@ func find(call types.Call, plugin string) (delegate, error) {
 	return delegate{}, &types.Error{
 		Code:    types.ErrInvalidNetworkConfig,
 		Msg:     "plugin " + plugin + " is not installed",
-		Details: "not in CNI_PATH " + strings.Join(searched, string(filepath.ListSeparator)),
+		Details: "not in CNI_PATH " + joinPath(searched),
 		Err:     fs.ErrNotExist,
 	}
+}
+
+// joinPath returns directories for a message, which may be cut: nobody reads more.
+func joinPath(dirs []string) string {
+	text := strings.Join(dirs, string(filepath.ListSeparator))
+	if len(text) > excerptKept {
+		text = strings.ToValidUTF8(text[:excerptKept], "") + "…"
+	}
+	return text
 }
 
 // statExecutable is os.Stat, which on Windows also knows the file by its
@@ -148,7 +160,7 @@ func (d delegate) run(ctx context.Context, call types.Call, command types.Comman
 	case err != nil:
 		return nil, err
 	}
-	return nil, d.failure(command, exit, written, stderr.text())
+	return nil, d.failure(call, command, exit, written, stderr.text())
 }
 
 func (d delegate) execute(ctx context.Context, call types.Call, stdout, stderr io.Writer) (exit int, err error) {
@@ -177,7 +189,7 @@ func (d delegate) interrupted(ctx context.Context, command types.Command, err er
 // ended where it reported none.
 //
 // Spec: checklist DLG-008, ERR-020, ERR-023.
-func (d delegate) failure(command types.Command, exit int, stdout, stderr []byte) error {
+func (d delegate) failure(call types.Call, command types.Command, exit int, stdout, stderr []byte) error {
 	reported, err := types.DecodeError(stdout)
 	if err == nil {
 		reported.CNIVersion = 0 // package skel sets that of the request
@@ -186,21 +198,39 @@ func (d delegate) failure(command types.Command, exit int, stdout, stderr []byte
 	}
 	text := fmt.Sprintf("exit status %d", exit)
 	if len(stdout) > 0 {
-		text += "; standard output: " + excerpt(stdout)
+		text += "; standard output: " + beginning(call, stdout)
 	}
 	if len(stderr) > 0 {
-		text += "; standard error: " + strings.TrimSpace(string(stderr))
+		said := excerpt(call, stderr)
+		if len(said) > excerptKept {
+			said = "…" + strings.ToValidUTF8(said[len(said)-excerptKept:], "")
+		}
+		text += "; standard error: " + said
 	}
 	return types.NewError(types.ErrInternal, d.name+": "+string(command)+" failed without an error object", errors.New(text))
 }
 
-// excerpt returns the start of some output for a message.
-func excerpt(b []byte) string {
-	const most = 512
-	if len(b) > most {
-		return string(bytes.ToValidUTF8(b[:most], nil)) + "…"
+// beginning returns the beginning of the output of a delegate for a message.
+func beginning(call types.Call, output []byte) string {
+	text := excerpt(call, output[:min(len(output), stderrKept)])
+	if len(text) > excerptKept {
+		text = strings.ToValidUTF8(text[:excerptKept], "") + "…"
 	}
-	return string(bytes.TrimSpace(b))
+	return text
+}
+
+// excerpt returns the output of a delegate for a message: without the secrets of the
+// request, and without the request where the delegate repeats it.
+func excerpt(call types.Call, output []byte) string {
+	text := call.Redact(strings.ToValidUTF8(string(bytes.TrimSpace(output)), ""))
+	start, end := strings.IndexByte(text, '{'), strings.LastIndexByte(text, '}')
+	if end < start {
+		end = len(text) - 1 // it goes on where the output is cut
+	}
+	if start >= 0 && strings.Contains(text[start:], `"type"`) { // which neither a result nor an error has
+		text = text[:start] + "{…}" + text[end+1:]
+	}
+	return text
 }
 
 // runLocal runs a plugin of this process. It is waited for after ctx has ended as
@@ -336,6 +366,7 @@ type tail struct {
 
 	mu  sync.Mutex
 	end []byte
+	cut bool // there was more before
 }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -346,13 +377,18 @@ func (t *tail) Write(p []byte) (int, error) {
 	}
 	t.end = append(t.end, p...)
 	if extra := len(t.end) - stderrKept; extra > 0 {
-		t.end = append(t.end[:0], t.end[extra:]...)
+		t.end, t.cut = append(t.end[:0], t.end[extra:]...), true
 	}
 	return len(p), nil
 }
 
+// text returns the end of what was written, from the beginning of a line.
 func (t *tail) text() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return bytes.ToValidUTF8(bytes.Clone(t.end), nil)
+	if !t.cut {
+		return bytes.Clone(t.end)
+	}
+	_, lines, _ := bytes.Cut(t.end, []byte("\n"))
+	return bytes.Clone(lines)
 }

@@ -55,7 +55,7 @@ func findCommand(name string) (command, error) {
 	}
 	text := envCommand + ": required and missing"
 	if name != "" {
-		text = envCommand + ": " + strconv.Quote(name) + " is not valid"
+		text = envCommand + ": " + strconv.Quote(clip(name, mostName)) + " is not valid"
 	}
 	return command{}, types.NewError(types.ErrInvalidEnvironmentVariables, text+"; want ADD, DEL, CHECK, GC, STATUS or VERSION", nil)
 }

@@ -183,9 +183,17 @@ func (e Env) parameters(cmd command, log *slog.Logger) (types.Call, error) {
 	return call, err
 }
 
+// mostPath is the length of the longest path in bytes.
+//
+// Kernel: PATH_MAX less the closing NUL; include/uapi/linux/limits.h.
+const mostPath = 4095
+
 func validateNetns(path string) error {
-	if strings.ContainsRune(path, 0) {
+	switch {
+	case strings.ContainsRune(path, 0):
 		return errors.New("holds a NUL")
+	case len(path) > mostPath:
+		return errors.New("is longer than " + strconv.Itoa(mostPath) + " bytes")
 	}
 	return nil
 }
@@ -202,17 +210,26 @@ func validateIfName(name string) error {
 }
 
 // path returns the directories of CNI_PATH. An empty or relative element would
-// mean the working directory, which says nothing about plugins.
+// mean the working directory, which says nothing about plugins. A directory that
+// anybody may write to is worth a warning.
 //
 // Spec: checklist PROTO-026, PROTO-040, AMB-042.
 func (e Env) path(log *slog.Logger) []string {
-	var dirs []string
+	var dirs, others []string
 	for _, dir := range filepath.SplitList(e.getenv(envPath)) {
 		if !filepath.IsAbs(dir) {
-			log.Warn("CNI_PATH: element passed over, want an absolute path", "element", dir)
+			others = append(others, dir)
 			continue
 		}
 		dirs = append(dirs, dir)
+		if info, err := os.Stat(dir); err == nil && info.Mode()&0o002 != 0 && runtime.GOOS != "windows" {
+			// Not refused: on some nodes it is so, and containers are to start there.
+			log.Warn("CNI_PATH: anybody may put plugins into a directory", "directory", clip(dir, mostName), "mode", info.Mode().String())
+		}
+	}
+	if len(others) > 0 {
+		// One record for all: there may be as many as the environment has bytes.
+		log.Warn("CNI_PATH: elements passed over, want absolute paths", "elements", len(others), "first", clip(others[0], mostName))
 	}
 	return dirs
 }

@@ -337,11 +337,31 @@ func (q *request) errorDocument(err error) []byte {
 		}
 	}
 	e.Details = q.details(e)
+	e.Msg = q.said(e.Msg)
 	e.CNIVersion = q.program.newest()
 	if v := statedVersion(q.call.Stdin); types.Supports(q.program.versions, v) {
 		e.CNIVersion = v
 	}
 	return e.Encode()
+}
+
+// said returns a text of a handler, of a delegate or of a panic as the runtime gets it:
+// without the secrets of the request, and cut where somebody put a document into it.
+//
+// Spec: checklist ERR-025, AMB-058.
+func (q *request) said(text string) string {
+	const most = 16 << 10
+	// More than is said, so that what is cut is no half of a secret.
+	text = clip(text, 4*most)
+	return clip(types.Call{Environ: q.env.Environ, Stdin: q.call.Stdin}.Redact(text), most)
+}
+
+// clip cuts a text that is longer than so many bytes.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // code returns the code of an error that is no types.Error.
@@ -364,6 +384,7 @@ func (q *request) details(e types.Error) string {
 	if text == "" && e.Err != nil {
 		text = e.Err.Error()
 	}
+	text = q.said(text)
 	where := q.where()
 	switch {
 	case text == "":
@@ -374,6 +395,10 @@ func (q *request) details(e types.Error) string {
 	return text + " (" + where + ")"
 }
 
+// mostName is how many bytes of a name an error gives: one that is not valid may be of
+// any size.
+const mostName = 80
+
 // where names what the request was about.
 func (q *request) where() string {
 	text := "plugin " + q.program.name
@@ -383,7 +408,7 @@ func (q *request) where() string {
 		{", interface ", q.call.IfName},
 	} {
 		if part[1] != "" {
-			text += part[0] + part[1]
+			text += part[0] + clip(part[1], mostName)
 		}
 	}
 	return text

@@ -33,10 +33,19 @@ func Plugin() skel.Plugin[Config] {
 
 const name = "lo"
 
+// mark is the alias of the loopback link of an attachment.
+func mark(r *skel.Request[Config]) string {
+	return netutil.Owner{Network: r.Net.Name, ContainerID: r.ContainerID, IfName: r.IfName}.Alias()
+}
+
 func add(ctx context.Context, r *skel.Request[Config]) (result *types.Result, err error) {
 	err = inSandbox(r, func(c *netutil.Conn) error {
 		link, err := c.Link(ctx, name)
 		if err != nil {
+			return err
+		}
+		// The mark is how DEL tells this container from another one at the same path.
+		if err := c.SetLink(ctx, link.Index, netutil.LinkConfig{Alias: mark(r)}); err != nil {
 			return err
 		}
 		if err := c.SetUp(ctx, link.Index); err != nil {
@@ -70,7 +79,8 @@ func report(r *skel.Request[Config], link *netutil.Link, addrs []netutil.Addr) (
 	return result, nil
 }
 
-// del sets the link down, unless the namespace is gone.
+// del sets the link down, unless the namespace is gone, or the path leads to that of
+// another container meanwhile, whose link bears another mark.
 func del(ctx context.Context, r *skel.Request[Config]) error {
 	if r.Netns == "" {
 		return nil
@@ -79,6 +89,10 @@ func del(ctx context.Context, r *skel.Request[Config]) error {
 		link, err := c.Link(ctx, name)
 		if err != nil {
 			return err
+		}
+		if link.Alias != "" && link.Alias != mark(r) {
+			r.Log.Warn("the namespace is another container's, leaving it alone", "alias", link.Alias)
+			return nil
 		}
 		return c.SetDown(ctx, link.Index)
 	})

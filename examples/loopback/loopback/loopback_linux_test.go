@@ -105,3 +105,37 @@ func TestExample(t *testing.T) {
 		t.Errorf("DEL: %v", err)
 	}
 }
+
+// DEL-008: a path that leads to another container meanwhile is none of ours. One that
+// bears no mark, since another plugin set it up, is.
+func TestDelRecycled(t *testing.T) {
+	t.Parallel()
+	n := plugintest.NewNode(t, "loopback")
+	const request = `{"cniVersion":"1.1.0","name":"lo","type":"loopback"}`
+	for _, tt := range []struct {
+		name   string
+		mark   string
+		wantUp bool
+	}{
+		{"another container", "cnikit:lo/c2/eth0", true},
+		{"a name that somebody gave", "mine", true},
+		{"no mark", "", false},
+		{"our mark", "cnikit:lo/c1/eth0", false},
+	} {
+		c := n.Container(t, "c1")
+		c.Output(t, "ip", "link", "set", "lo", "up", "alias", tt.mark)
+		if out, exit := n.Exec(t, "loopback", types.CommandDel, c, request); exit != 0 || out != "" {
+			t.Errorf("%s: DEL = exit %d, %s", tt.name, exit, out)
+		}
+		if up := strings.Contains(string(c.Output(t, "ip", "-o", "link", "show", "lo")), "LOOPBACK,UP"); up != tt.wantUp {
+			t.Errorf("%s: after DEL lo is up = %v, want %v", tt.name, up, tt.wantUp)
+		}
+	}
+	c := n.Container(t, "c3")
+	if out, exit := n.Exec(t, "loopback", types.CommandAdd, c, request); exit != 0 {
+		t.Fatalf("ADD: %s", out)
+	}
+	if state := string(c.Output(t, "ip", "link", "show", "lo")); !strings.Contains(state, "alias cnikit:lo/c3/eth0") {
+		t.Errorf("after ADD: %s, want the mark", state)
+	}
+}

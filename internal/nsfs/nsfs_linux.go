@@ -94,9 +94,10 @@ func Open(path string) (int, ID, error) {
 	if int64(st.Type) != magic {
 		return -1, ID{}, pathError(path, ErrNotNamespace)
 	}
+	// Not blocking, lest somebody put a pipe in its place meanwhile.
 	fd := -1
 	err := retry(func() (err error) {
-		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
 		return err
 	})
 	if err != nil {

@@ -62,6 +62,9 @@ func (c *Conn) EnsureMacvlan(ctx context.Context, cfg MacvlanConfig) (l *Link, c
 		return newLink(made), true, nil
 	}
 	created = err == nil // but the kernel did not tell what it made
+	if created {
+		ctx = context.WithoutCancel(ctx) // who asked has to know it to remove it
+	}
 	if l, err = c.findMacvlan(ctx, cfg, !created); err != nil {
 		return nil, false, err
 	}

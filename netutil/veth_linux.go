@@ -79,7 +79,8 @@ func (c *Conn) EnsureVeth(ctx context.Context, cfg VethConfig) (v *Veth, created
 	}
 	if err := c.finishVeth(ctx, &cfg, v); err != nil {
 		if created {
-			err = errors.Join(err, ignoreGone(c.rt.DelLink(ctx, v.Host.Index)))
+			// That the context has ended may be why.
+			err = errors.Join(err, ignoreGone(c.rt.DelLink(context.WithoutCancel(ctx), v.Host.Index)))
 		}
 		return nil, false, err
 	}

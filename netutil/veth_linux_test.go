@@ -3,6 +3,7 @@
 package netutil_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -209,6 +210,42 @@ func TestConn_DelOwned(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A context that ends half-way leaves nothing, however far it came.
+func TestConn_EnsureVeth_canceled(t *testing.T) {
+	t.Parallel()
+	host, box := newSpace(t), newSpace(t)
+	for n := range 20 {
+		ctx := &endingContext{Context: t.Context(), left: n}
+		_, _, err := host.EnsureVeth(ctx, netutil.VethConfig{Name: "h0", Alias: "mark", Peer: netutil.VethPeer{NS: box.ns, Name: "eth0"}})
+		if err == nil {
+			if n < 2 {
+				t.Errorf("EnsureVeth succeeds with a context that ends at question %d", n)
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("EnsureVeth with a context that ends at question %d = %v, want that it was canceled", n, err)
+		}
+		if links := host.ipJSON(t, "link"); len(links) != 1 {
+			t.Errorf("EnsureVeth with a context that ends at question %d leaves %d links, want lo", n, len(links))
+		}
+	}
+	t.Error("EnsureVeth asks 20 times whether its context has ended")
+}
+
+// endingContext is canceled when it has been asked so often whether it is.
+type endingContext struct {
+	context.Context
+	left int
+}
+
+func (c *endingContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 // GC-005: stale links are found by their mark, and only those of the network.

@@ -159,7 +159,8 @@ func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
 		return err
 	})
 	if err == nil && made == nil && s.NetNS == 0 {
-		return c.LinkByName(ctx, s.Name)
+		// It is made, and who asked has to know it to remove it.
+		return c.LinkByName(context.WithoutCancel(ctx), s.Name)
 	}
 	return made, err
 }

@@ -141,7 +141,7 @@ func (f *Fault) begins(c SystemCall) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, c)
-	if f.struck != nil || f.Kind == Fail && !c.canFail(f.Errno) {
+	if f.struck != nil || f.Kind == Fail && !c.CanFail(f.Errno) {
 		return false
 	}
 	if f.count++; f.count != f.At || f.Kind == "" {
@@ -157,9 +157,10 @@ func (f *Fault) over() bool {
 	return ok
 }
 
-// canFail reports whether the call may fail with an error, by its manual page or in a
-// file system that is on a network or full.
-func (c SystemCall) canFail(errno syscall.Errno) bool {
+// CanFail reports whether the call may fail with an error, by its manual page or in a
+// file system that is on a network or full; see [Fault.Errno]. Of errors that are not
+// particular to some calls, all may fail with them.
+func (c SystemCall) CanFail(errno syscall.Errno) bool {
 	var calls []string
 	switch errno {
 	case syscall.EINTR:

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package campaign_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/skel/skeltest"
+	"github.com/cnikit/cnikit/types"
+)
+
+// errnos are what calls fail with, as far as it fits them.
+func errnos() []syscall.Errno {
+	return []syscall.Errno{
+		syscall.EINTR, syscall.EBUSY, syscall.ENOSPC, syscall.EMFILE, syscall.EPERM, syscall.ENOBUFS, syscall.ETIMEDOUT,
+	}
+}
+
+// TestErrors makes each call that changes something fail, with each error that fits:
+// either the plugin succeeds all the same, and has done everything, or it gives one
+// error object that names the cause, and has undone everything.
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	needHost(t)
+	ctx, lots := begin(t, 15*time.Second)
+	points, stays := pointsOf(t, func(p point, calls []skeltest.SystemCall) []point {
+		if p.fresh && p.command != types.CommandAdd {
+			return nil // as on any other host
+		}
+		var all []point
+		for _, errno := range errnos() {
+			// A fault counts the calls that can fail with its error.
+			fits := func(c skeltest.SystemCall) bool { return c.CanFail(errno) }
+			if !fits(calls[p.at-1]) {
+				continue
+			}
+			q := p
+			q.kind, q.errno, q.clean, q.at = skeltest.Fail, errno, byItself, 0
+			for _, c := range calls[:p.at] {
+				if fits(c) {
+					q.at++
+				}
+			}
+			all = append(all, q)
+		}
+		return all
+	})
+	play(ctx, t, lots, points, stays, (*stage).cope)
+}
+
+// cope tries a point of the campaign Errors.
+func (st *stage) cope(p point) error {
+	c, fault := st.container("guest"), p.fault()
+	err := st.struck(p, c, fault)
+	if _, ok := fault.Struck(); !ok {
+		if err == nil {
+			err = st.del(nil, c)
+		}
+		return errors.Join(err, errMissed)
+	}
+	var o *ending
+	switch {
+	case err == nil:
+		err = st.complete(p, c)
+	case errors.As(err, &o):
+		if err = o.clear(p.errno); err == nil && p.command == types.CommandAdd {
+			// The plugins before have had no reason to undo anything.
+			if err = st.delBefore(nil, o.position, c); err == nil {
+				err = st.clean("the plugin's own undoing, " + o.Error())
+			}
+		}
+	}
+	if err == nil {
+		err = st.del(nil, c)
+	}
+	if err == nil {
+		err = st.clean("DEL")
+	}
+	if err == nil {
+		err = st.again()
+	}
+	if err != nil {
+		return fmt.Errorf("%v: %w", fault, err)
+	}
+	return nil
+}
+
+// complete is an error if a command succeeded and has not done everything.
+func (st *stage) complete(p point, c *subject) error {
+	if p.command != types.CommandAdd {
+		return st.cleanBut(false, string(p.command)+", which succeeded")
+	}
+	if err := st.check(c); err != nil {
+		return fmt.Errorf("CHECK after ADD, which succeeded: %w", err)
+	}
+	if st.fresh {
+		return nil
+	}
+	now, err := st.state()
+	if err != nil {
+		return err
+	}
+	if got := shape(withoutHints(now)); got != st.shape {
+		return fmt.Errorf("after ADD, which succeeded:\n%s", skeltest.Diff(skeltest.Snapshot(st.shape), skeltest.Snapshot(got)))
+	}
+	return nil
+}
+
+// clear is an error unless the ending is one error object that says what happened.
+func (o *ending) clear(errno syscall.Errno) error {
+	if o.killed || o.exit == 0 {
+		return o
+	}
+	decoder := json.NewDecoder(strings.NewReader(o.stdout))
+	var object struct {
+		CNIVersion, Msg, Details string
+		Code                     int
+	}
+	if err := decoder.Decode(&object); err != nil {
+		return errors.Join(o, err)
+	}
+	text := strings.ToLower(object.Msg + " " + object.Details)
+	switch {
+	case decoder.More():
+		return fmt.Errorf("more than one document: %w", o)
+	case object.CNIVersion != "1.1.0" || object.Code == 0 || object.Msg == "":
+		return fmt.Errorf("the error object is not whole: %w", o)
+	case !slices.ContainsFunc([]string{errno.Error(), "permission denied"}, func(s string) bool { return strings.Contains(text, strings.ToLower(s)) }):
+		return fmt.Errorf("the error object does not name the cause: %w", o)
+	case strings.Contains(o.stderr, "goroutine ") || strings.Contains(text, "panic"):
+		return fmt.Errorf("panic: %w", o)
+	}
+	return nil
+}

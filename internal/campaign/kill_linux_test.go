@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build amd64 || arm64
+
+package campaign_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cnikit/cnikit/skel/skeltest"
+	"github.com/cnikit/cnikit/types"
+)
+
+var (
+	onlyScene = flag.String("scene", "", "regular expression of the scenes of the campaigns Kill and Errors")
+	onlyPoint = flag.String("point", "", "regular expression of their points, as they name them")
+)
+
+// What cleans up after a plugin that something happened to.
+const (
+	byDel    = "DEL"
+	byGC     = "GC"
+	byItself = "the plugin itself"
+)
+
+// A point is something that happens to a plugin, at one call of one command.
+type point struct {
+	scene   scene
+	path    string
+	fresh   bool
+	command types.Command
+	kind    skeltest.FaultKind
+	errno   syscall.Errno
+	at      int
+	clean   string
+}
+
+func (p point) String() string {
+	where := map[bool]string{true: " on a fresh host"}[p.fresh]
+	what := string(p.kind)
+	if p.errno != 0 {
+		what += " " + p.errno.Error()
+	}
+	return fmt.Sprintf("%s%s: %s: %s call %d, cleaned by %s", p.scene.name, where, p.command, what, p.at, p.clean)
+}
+
+func (p point) fault() *skeltest.Fault {
+	return &skeltest.Fault{Kind: p.kind, At: p.at, Errno: p.errno, Command: p.command}
+}
+
+// calls lists the calls of ADD, DEL and GC of a scene, and what stays of the first
+// container.
+func calls(t *testing.T, s scene, path string, fresh bool) (found map[types.Command][]skeltest.SystemCall, stays map[string]bool, err error) {
+	st, err := newStage(t, s, path, fresh)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, stays = map[types.Command][]skeltest.SystemCall{}, map[string]bool{}
+	c := st.container("guest")
+	for _, step := range []struct {
+		command types.Command
+		run     func(*skeltest.Fault) error
+	}{
+		{types.CommandAdd, func(f *skeltest.Fault) error { _, err := st.add(f, c); return err }},
+		{types.CommandDel, func(f *skeltest.Fault) error { return st.del(f, c) }},
+		{types.CommandAdd, func(f *skeltest.Fault) error { _, err := st.add(nil, c); return err }},
+		{types.CommandGC, st.gc},
+	} {
+		fault := &skeltest.Fault{}
+		if err := step.run(fault); err != nil {
+			return nil, nil, err
+		}
+		if list := fault.Calls(); len(list) > 0 {
+			found[step.command] = list
+		}
+		if fresh && step.command != types.CommandAdd {
+			if err := st.constants(stays); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return found, stays, nil
+}
+
+// constants adds to stays what is there now and was not before, or the reverse: the
+// bridge with its addresses, the rules of the network until GC finds it without
+// containers, that the host forwards, and the directories of the reservations.
+func (st *stage) constants(stays map[string]bool) error {
+	now, err := st.state()
+	if err != nil {
+		return err
+	}
+	for _, pair := range [][2][]string{{st.before, now}, {now, st.before}} {
+		for _, line := range pair[0] {
+			if !slices.Contains(pair[1], line) {
+				stays[line] = true
+				stays[strings.Replace(line, " up=true", " up=false", 1)] = true // killed before that
+			}
+		}
+	}
+	return nil
+}
+
+// A tally counts points and what came of them.
+type tally struct {
+	mu              sync.Mutex
+	tried, survived map[string]int
+	missed          int
+}
+
+func (c *tally) count(s scene, survived bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tried[s.name]++
+	if survived {
+		c.survived[s.name]++
+	}
+}
+
+// players is how many points are tried at a time: most of the time the kernel makes a
+// plugin wait.
+const players = 8
+
+// play tries points until the time is over.
+func play(ctx context.Context, t *testing.T, lots *rand.Rand, points []point, stays map[string]map[string]bool, try func(*stage, point) error) {
+	t.Helper()
+	filter := regexp.MustCompile(*onlyPoint)
+	points = slices.DeleteFunc(points, func(p point) bool { return !filter.MatchString(p.String()) })
+	lots.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+	c := &tally{tried: map[string]int{}, survived: map[string]int{}}
+	queue := make(chan point)
+	var all sync.WaitGroup
+	for range players {
+		all.Go(func() {
+			stages := map[string]*stage{}
+			for p := range queue {
+				key := p.scene.name
+				st := stages[key]
+				if st == nil || p.fresh {
+					var err error
+					if st, err = newStage(t, p.scene, p.path, p.fresh); err != nil {
+						t.Errorf("%v: %v", p, err)
+						continue
+					}
+					st.stays = map[string]bool{}
+					if p.fresh {
+						st.stays = stays[key]
+					}
+				}
+				err := try(st, p)
+				if !p.fresh {
+					stages[key] = st
+				}
+				switch {
+				case errors.Is(err, errMissed):
+					c.mu.Lock()
+					c.missed++
+					c.mu.Unlock()
+				case err != nil:
+					t.Errorf("%v: %v", p, err)
+					fallthrough
+				default:
+					c.count(p.scene, err == nil)
+				}
+				if err != nil && !errors.Is(err, errMissed) {
+					delete(stages, key)
+				}
+			}
+		})
+	}
+	for _, p := range points {
+		select {
+		case queue <- p:
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	close(queue)
+	all.Wait()
+	c.report(t, points)
+}
+
+// report logs points tried and survived of each scene.
+func (c *tally) report(t *testing.T, points []point) {
+	t.Helper()
+	total := map[string]int{}
+	var names []string
+	for _, p := range points {
+		if total[p.scene.name]++; total[p.scene.name] == 1 {
+			names = append(names, p.scene.name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		t.Logf("%-35s points %4d, tried %4d, survived %4d", name, total[name], c.tried[name], c.survived[name])
+	}
+	t.Logf("%d points were not met, since threads ran in another order", c.missed)
+}
+
+// errMissed says that a run had fewer calls than the one that was listed.
+var errMissed = errors.New("the call was not made")
+
+// TestKill kills plugins before and after each call that changes something, and asks
+// them to end at each: nothing is left by DEL or GC, or by the plugin itself.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	needHost(t)
+	ctx, lots := begin(t, 15*time.Second)
+	points, stays := pointsOf(t, func(p point, _ []skeltest.SystemCall) []point {
+		var all []point
+		add := func(kind skeltest.FaultKind, clean string) {
+			q := p
+			q.kind, q.clean = kind, clean
+			all = append(all, q)
+		}
+		for _, kind := range []skeltest.FaultKind{skeltest.KillBefore, skeltest.KillAfter} {
+			if p.command != types.CommandGC {
+				add(kind, byDel)
+			}
+			add(kind, byGC)
+		}
+		if p.command == types.CommandAdd {
+			add(skeltest.Terminate, byItself)
+		} else {
+			add(skeltest.Terminate, byDel)
+		}
+		return all
+	})
+	play(ctx, t, lots, points, stays, (*stage).survive)
+}
+
+// pointsOf returns what each says of each call of each command, and what stays of the
+// first container of a scene on a fresh host. The short version has the scenes that are
+// most different.
+func pointsOf(t *testing.T, each func(p point, calls []skeltest.SystemCall) []point) (all []point, stays map[string]map[string]bool) {
+	t.Helper()
+	stays = map[string]map[string]bool{}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	filter := regexp.MustCompile(*onlyScene)
+	for _, s := range scenes() {
+		if !filter.MatchString(s.name) || *length == 0 && *onlyScene == "" && !s.short {
+			continue
+		}
+		path := executables(t, s)
+		for _, fresh := range []bool{false, true} {
+			group.Go(func() {
+				found, constants, err := calls(t, s, path, fresh)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Errorf("%s: %v", s.name, err)
+				}
+				if fresh {
+					stays[s.name] = constants
+				}
+				for command, list := range found {
+					for i := range list {
+						all = append(all, each(point{scene: s, path: path, fresh: fresh, command: command, at: i + 1}, list)...)
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	slices.SortFunc(all, func(a, b point) int { return strings.Compare(a.String(), b.String()) })
+	return all, stays
+}
+
+// survive tries a point of the campaign Kill.
+func (st *stage) survive(p point) error {
+	c, fault := st.container("guest"), p.fault()
+	err := st.struck(p, c, fault)
+	if _, ok := fault.Struck(); !ok {
+		if err == nil {
+			err = st.del(nil, c)
+		}
+		return errors.Join(err, errMissed)
+	}
+	if err := st.cleaned(p, c, err); err != nil {
+		return fmt.Errorf("%v: %w", fault, err)
+	}
+	if err := st.again(); err != nil {
+		return fmt.Errorf("%v: %w", fault, err)
+	}
+	return nil
+}
+
+// struck runs the command of a point under its fault.
+func (st *stage) struck(p point, c *subject, fault *skeltest.Fault) error {
+	if p.command != types.CommandAdd {
+		if _, err := st.add(nil, c); err != nil {
+			return fmt.Errorf("undisturbed ADD: %w", err)
+		}
+	}
+	switch p.command {
+	case types.CommandAdd:
+		_, err := st.add(fault, c)
+		return err
+	case types.CommandDel:
+		return st.del(fault, c)
+	}
+	return st.gc(fault)
+}
+
+// cleaned cleans up as the point says, and compares; err is what came of the fault.
+func (st *stage) cleaned(p point, c *subject, err error) error {
+	var o *ending
+	if err != nil && !errors.As(err, &o) {
+		return err
+	}
+	switch {
+	case p.clean == byGC:
+		err = st.gc(nil)
+	case p.clean == byItself && o != nil:
+		// The plugins before have had no reason to undo anything.
+		err = st.delBefore(nil, o.position, c)
+	default:
+		err = st.del(nil, c)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.clean, err)
+	}
+	return st.clean(p.clean)
+}

@@ -106,7 +106,7 @@ func newAddr(a rtnl.Addr) Addr {
 // that are not link-local, or until the context ends. The error is [ErrDuplicate] if
 // another machine has one of them. It listens to the kernel's news and does not sleep.
 func (c *Conn) WaitAddrs(ctx context.Context, index int) error {
-	return c.await(ctx, rtnl.WatchAddr6, func() (bool, error) {
+	err := c.await(ctx, rtnl.WatchAddr6, func() (bool, error) {
 		addrs, err := c.ListAddrs(ctx, index)
 		if err != nil {
 			return false, err
@@ -122,4 +122,8 @@ func (c *Conn) WaitAddrs(ctx context.Context, index int) error {
 		}
 		return true, nil
 	})
+	if ctx.Err() != nil {
+		return wrap(err, "wait until nobody else is found to have the addresses of link %v", c.linkName(ctx, index))
+	}
+	return err
 }

@@ -34,9 +34,9 @@
 // # Errors
 //
 // A handler returns any error. One that is, or wraps, a types.Error or a types.Code
-// keeps its code; the end of the context is types.ErrTryAgainLater; the rest is
-// types.ErrInternal. The details of the error object name plugin, network, container
-// and interface.
+// keeps its code; the end of the context, and a wait that was too long, which is
+// os.ErrDeadlineExceeded, is types.ErrTryAgainLater; the rest is types.ErrInternal. The
+// details of the error object name plugin, network, container and interface.
 //
 // # Log
 //

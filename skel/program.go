@@ -370,7 +370,7 @@ func code(err error) types.Code {
 	switch {
 	case errors.As(err, &c):
 		return c
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return types.ErrTryAgainLater
 	}
 	return types.ErrInternal

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -403,6 +404,8 @@ func TestPlugin_Run_Ended(t *testing.T) {
 			types.ErrTryAgainLater, []string{"bus: signal: killed", "out of patience"}},
 		{"none", func(context.Context) error { return nil },
 			types.ErrTryAgainLater, []string{"out of patience"}},
+		{"long wait for a lock", func(context.Context) error { return fmt.Errorf("lock of the bus: %w", os.ErrDeadlineExceeded) },
+			types.ErrTryAgainLater, []string{"lock of the bus"}},
 		{"error with a code", func(context.Context) error { return types.NewError(types.ErrIOFailure, "the bus broke down", nil) },
 			types.ErrIOFailure, []string{"the bus broke down"}},
 		{"code", func(context.Context) error { return fmt.Errorf("the bus broke down: %w", types.ErrIOFailure) },

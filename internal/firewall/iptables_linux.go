@@ -154,9 +154,20 @@ func (h *Host) run(ctx context.Context, stdin, program string, args ...string) (
 		return cmd.Run()
 	})
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(stderr.Bytes()))
+		return "", lockHeld(fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(stderr.Bytes())))
 	}
 	return stdout.String(), nil
+}
+
+// lockHeld returns the error of a run of iptables so that it is [os.ErrDeadlineExceeded] if
+// another program held the lock for too long.
+//
+// Source: https://git.netfilter.org/iptables/tree/iptables/xshared.c?h=v1.8.9 (xtables_lock_or_exit)
+func lockHeld(err error) error {
+	if err != nil && strings.Contains(err.Error(), "xtables lock") {
+		return fmt.Errorf("the lock of iptables was not free within %d s: %w: %w", lockWait, os.ErrDeadlineExceeded, err)
+	}
+	return err
 }
 
 // table lists the nat table of a family.

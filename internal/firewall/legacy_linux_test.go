@@ -3,9 +3,11 @@
 package firewall_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/firewall"
@@ -38,6 +40,28 @@ func TestLegacy(t *testing.T) {
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), legacyEnv+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// A lock of iptables that somebody holds is waited for with a bound, and the error says
+// what was waited for. LIFE-010. Not parallel: it sets the environment.
+func TestLegacy_lock(t *testing.T) {
+	n := nstest.New(t)
+	dir := t.TempDir()
+	const held = "#!/bin/sh\n[ \"$1\" = --version ] && echo 'iptables v1.8.9 (legacy)' && exit\n" +
+		"echo 'Another app is currently holding the xtables lock; still 9s 0us time ahead to have a chance to grab the lock...' >&2\nexit 4\n"
+	for _, program := range []string{"iptables", "ip6tables", "iptables-restore", "ip6tables-restore"} {
+		if err := os.WriteFile(filepath.Join(dir, program), []byte(held), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for _, backend := range []string{firewall.IPTables, iptablesOnly} {
+		o, addrs := numbered(1)
+		err := open(t, n, backend).EnsureMasquerade(t.Context(), o, addrs)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "lock of iptables was not free within 10 s") {
+			t.Errorf("EnsureMasquerade() with %s = %v, want one that is os.ErrDeadlineExceeded and names the lock", backend, err)
+		}
 	}
 }
 

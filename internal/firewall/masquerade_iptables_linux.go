@@ -174,7 +174,7 @@ func (m iptMasquerade) build(n iptNetwork) error {
 	if err := errors.Join(err, c.createSet(n.own), c.addMember(n.own, member{prefix: n.family.multicast})); err != nil {
 		return err
 	}
-	return m.host.inside(func() error {
+	return lockHeld(m.host.inside(func() error {
 		t, err := iptablesFor(n.family)
 		if err != nil {
 			return err
@@ -191,7 +191,7 @@ func (m iptMasquerade) build(n iptNetwork) error {
 			return fmt.Errorf("append to chain POSTROUTING: %w", err)
 		}
 		return nil
-	})
+	}))
 }
 
 // iptablesFor finds the program of a family and asks for its version.
@@ -317,7 +317,7 @@ func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 		return t.ClearAndDeleteChain("nat", n.chain)
 	})
 	if err != nil {
-		return err
+		return lockHeld(err)
 	}
 	if err := m.released(ctx, n.containers); err != nil {
 		return err

@@ -68,7 +68,7 @@ func (h *Host) alone(ctx context.Context, f func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("lock the firewall: %w", ctx.Err())
+			return fmt.Errorf("lock the firewall, which another process changes: %w", ctx.Err())
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

@@ -123,7 +123,7 @@ func (c *Conn) WaitAddrs(ctx context.Context, index int) error {
 		return true, nil
 	})
 	if ctx.Err() != nil {
-		return wrap(err, "wait until nobody else is found to have the addresses of link %v", c.linkName(ctx, index))
+		return wrap(err, "wait until nobody else is found to have the addresses of link %v", c.linkName(context.WithoutCancel(ctx), index))
 	}
 	return err
 }

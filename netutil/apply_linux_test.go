@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 	"time"
 
@@ -223,8 +224,9 @@ func TestConn_WaitAddrs_Context(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := box.WaitAddrs(ctx, v.Peer.Index); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("WaitAddrs = %v, want %v", err, context.DeadlineExceeded)
+	err := box.WaitAddrs(ctx, v.Peer.Index)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "addresses of link "+v.Peer.Name) {
+		t.Errorf("WaitAddrs = %v, want %v that says what was waited for", err, context.DeadlineExceeded)
 	}
 }
 

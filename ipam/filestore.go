@@ -27,8 +27,10 @@ const (
 	// plugins/ipam/host-local/backend/disk/backend.go (defaultDataDir).
 	DefaultDir = "/var/lib/cni/networks"
 
-	// DefaultLockLimit is how long a [FileStore] waits for its lock.
-	DefaultLockLimit = 30 * time.Second
+	// DefaultLockLimit is how long a [FileStore] waits for its lock. Whoever holds it does so
+	// for milliseconds, or for a tenth of a second where there are ten thousand
+	// reservations and others write some, so a queue of a hundred processes is served.
+	DefaultLockLimit = 15 * time.Second
 
 	lockName     = "lock"
 	cursorPrefix = "last_reserved_ip."

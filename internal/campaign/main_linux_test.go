@@ -14,5 +14,5 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	plugintest.Main(m, bridge.Plugin(), ptp.Plugin(), hostlocal.Plugin(), portmap.Plugin(), loopback.Plugin())
+	plugintest.Main(m, hurried(bridge.Plugin()), hurried(ptp.Plugin()), hurried(hostlocal.Plugin()), hurried(portmap.Plugin()), loopback.Plugin())
 }

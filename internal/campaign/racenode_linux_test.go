@@ -100,7 +100,7 @@ type outcome struct {
 }
 
 // execute runs one command of one plugin.
-func (n *raceNode) execute(plugin string, command types.Command, p *pod, stdin []byte, s *strike) outcome {
+func (n *raceNode) execute(plugin string, command types.Command, p *pod, stdin []byte, s *strike, environ ...string) outcome {
 	path := ""
 	for _, dir := range n.path {
 		if _, err := os.Stat(filepath.Join(dir, plugin)); err == nil {
@@ -115,6 +115,7 @@ func (n *raceNode) execute(plugin string, command types.Command, p *pod, stdin [
 	if p != nil {
 		cmd.Env = append(cmd.Env, "CNI_CONTAINERID="+p.id, "CNI_NETNS="+p.netns(), "CNI_IFNAME=eth0")
 	}
+	cmd.Env = append(cmd.Env, environ...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -3,13 +3,266 @@
 package campaign_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cnikit/cnikit/examples/bridge/bridge"
+	"github.com/cnikit/cnikit/examples/host-local/hostlocal"
+	"github.com/cnikit/cnikit/examples/portmap/portmap"
+	"github.com/cnikit/cnikit/examples/ptp/ptp"
+	"github.com/cnikit/cnikit/internal/nstest"
+	"github.com/cnikit/cnikit/ipam"
+	"github.com/cnikit/cnikit/skel"
+	"github.com/cnikit/cnikit/types"
 )
+
+// hurryEnv is the time that the plugins of a test have in place of their own.
+const hurryEnv = "CAMPAIGN_HURRY"
+
+// hurried is a plugin that a test may give less time.
+func hurried[T any](p skel.Plugin[T]) skel.Plugin[T] {
+	if d, err := time.ParseDuration(os.Getenv(hurryEnv)); err == nil {
+		p.Timeout = d
+	}
+	return p
+}
+
+// The example plugins have limits, and those of a delegate and of a lock fit into that of
+// their caller.
+func TestWaits_limits(t *testing.T) {
+	t.Parallel()
+	const patienceOfRuntimes = 2 * time.Minute // kubelet: runtimeRequestTimeout
+	const undoing = 25 * time.Second           // a delegate to stop, its DEL, and the undo steps
+	callers := []time.Duration{bridge.Plugin().Timeout, ptp.Plugin().Timeout, portmap.Plugin().Timeout}
+	for _, limit := range callers {
+		if delegate := hostlocal.Plugin().Timeout; ipam.DefaultLockLimit >= delegate || delegate >= limit || limit+undoing >= patienceOfRuntimes {
+			t.Errorf("lock %v, delegate %v, caller %v, with undoing %v, runtime %v; want them in this order",
+				ipam.DefaultLockLimit, delegate, limit, limit+undoing, patienceOfRuntimes)
+		}
+	}
+}
+
+// hanging is an IPAM plugin that hangs at the command that HANG names, with TRAP whatever the
+// signal.
+const hanging = `cat >/dev/null
+echo $CNI_COMMAND >>LOG
+if [ "$CNI_COMMAND" = "$HANG" ]; then trap "$TRAP" TERM; sleep 1000 >/dev/null 2>&1 & wait; sleep 1000; fi
+if [ $CNI_COMMAND = ADD ]; then echo '{"cniVersion":"1.1.0","ips":[{"address":"10.67.0.9/24","gateway":"10.67.0.1"}]}'; fi
+`
+
+// waitNetwork is the configuration of one plugin.
+func waitNetwork(plugin, ipam, more string) string {
+	return fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","plugins":[{"type":%q,"ipMasq":true%s,"ipam":{"type":%q,"dataDir":"DATADIR","subnet":"10.67.0.0/24"}}]}`, plugin, more, ipam)
+}
+
+// hurry runs a command of the only plugin of a network in little time, and in more where
+// the machine was too slow for it to come to the point, which asked tells.
+func (n *raceNode) hurry(t *testing.T, command types.Command, p *pod, asked func(outcome) bool, environ ...string) outcome {
+	t.Helper()
+	params := types.RequestParams{Command: command}
+	switch command {
+	case types.CommandGC:
+		params.ValidAttachments, p = []types.Attachment{}, nil
+	case types.CommandStatus:
+		p = nil
+	default:
+		params.PrevResult = p.result
+	}
+	stdin, err := n.request(0, params, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit := 500 * time.Millisecond; ; limit *= 4 {
+		o := n.execute(n.network.Plugins[0].Type, command, p, stdin, nil, append(environ, hurryEnv+"="+limit.String())...)
+		if asked(o) || limit > patience {
+			return o
+		}
+	}
+}
+
+// wantLate fails the test unless an outcome is code 11 and says what was waited for.
+func (o outcome) wantLate(t *testing.T, what ...string) {
+	t.Helper()
+	said, err := types.DecodeError(o.stdout)
+	if err != nil || o.err == nil || said.Code != types.ErrTryAgainLater {
+		t.Errorf("outcome = %v, %s, want code 11", o.err, o.stdout)
+		return
+	}
+	for _, text := range what {
+		if !strings.Contains(said.Error(), text) {
+			t.Errorf("error = %v, want %q in it", said, text)
+		}
+	}
+}
+
+// ADD-026: each command ends in time with code 11 when the IPAM plugin hangs, and says so. ADD
+// leaves nothing, and DEL has done its own part.
+func TestWaits_delegate(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		plugin  string
+		command types.Command
+		trap    string // what the IPAM plugin does when it is asked to stop
+	}{
+		{"bridge", types.CommandAdd, ""},
+		{"bridge", types.CommandAdd, "exit 1"},
+		{"bridge", types.CommandDel, ""},
+		{"bridge", types.CommandCheck, "exit 1"},
+		{"bridge", types.CommandGC, "exit 1"},
+		{"bridge", types.CommandStatus, "exit 1"},
+		{"ptp", types.CommandAdd, "exit 1"},
+		{"ptp", types.CommandDel, "exit 1"},
+	} {
+		t.Run(fmt.Sprintf("%s/%s/%s", tt.plugin, tt.command, tt.trap), func(t *testing.T) {
+			t.Parallel()
+			waitForDelegate(t, tt.plugin, tt.command, tt.trap)
+		})
+	}
+}
+
+func waitForDelegate(t *testing.T, plugin string, command types.Command, trap string) {
+	n := newRaceNode(t, waitNetwork(plugin, "hanging", ""))
+	log := filepath.Join(t.TempDir(), "log")
+	n.Script(t, "hanging", strings.ReplaceAll(hanging, "LOG", log))
+	p := &pod{id: "c1", ns: newNS(t)}
+	if o := n.add(p, nil, 0); o.err != nil {
+		t.Fatal(o.err)
+	}
+	if command == types.CommandAdd {
+		if o := n.del(p, nil, 0); o.err != nil {
+			t.Fatal(o.err)
+		}
+	}
+	before := n.leftovers(t)
+	if err := os.WriteFile(log, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked := func(outcome) bool {
+		text, err := os.ReadFile(log)
+		return err == nil && strings.HasPrefix(string(text), string(command))
+	}
+	o := n.hurry(t, command, p, asked, "HANG="+string(command), "TRAP="+trap)
+	o.wantLate(t, "hanging: "+string(command)+" was interrupted", plugin+" did not finish within ")
+	switch command {
+	case types.CommandAdd:
+		if text, err := os.ReadFile(log); err != nil || !strings.HasSuffix(string(text), "DEL\n") {
+			t.Errorf("the IPAM plugin saw %q, %v; want a DEL at the end", text, err)
+		}
+		fallthrough
+	case types.CommandCheck, types.CommandStatus:
+		if diff := cmp.Diff(strings.Split(before, "\n"), strings.Split(n.leftovers(t), "\n")); diff != "" {
+			t.Errorf("changed (-before +after):\n%s", diff)
+		}
+	default:
+		if left := n.leftovers(t); strings.Contains(left, "10.67.0.9") {
+			t.Errorf("left of the container:\n%s", left)
+		}
+	}
+	for _, o := range []outcome{n.del(p, nil, 0), n.add(p, nil, 0), n.check(p), n.del(p, nil, 0)} {
+		if o.err != nil {
+			t.Errorf("afterwards: %v", o.err)
+		}
+	}
+	if err := p.ns.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// hold takes a lock, and makes its file if there is none.
+func hold(t *testing.T, path string) (release func()) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// LIFE-010: a lock of the store that somebody holds is waited for with a bound; CHECK and
+// STATUS, which change nothing, do not wait at all.
+func TestWaits_store(t *testing.T) {
+	t.Parallel()
+	n := newRaceNode(t, waitNetwork("ptp", "host-local", ""))
+	p, other := &pod{id: "c1", ns: newNS(t)}, &pod{id: "c2", ns: newNS(t)}
+	if o := n.add(p, nil, 0); o.err != nil {
+		t.Fatal(o.err)
+	}
+	lock := filepath.Join(n.DataDir, "net", "lock")
+	release := hold(t, lock)
+	if o := n.check(p); o.err != nil {
+		t.Errorf("CHECK under a held lock: %v", o.err)
+	}
+	for command, p := range map[types.Command]*pod{types.CommandAdd: other, types.CommandDel: p, types.CommandGC: nil} {
+		o := n.hurry(t, command, p, func(o outcome) bool { return strings.Contains(string(o.stdout), lock) })
+		o.wantLate(t, "waiting for lock "+lock)
+	}
+	if o := n.plugins(types.CommandStatus, nil, types.RequestParams{}, nil, 0); o.err != nil {
+		t.Errorf("STATUS under a held lock: %v", o.err)
+	}
+	release()
+	for _, o := range []outcome{n.del(p, nil, 0), n.add(other, nil, 0), n.check(other), n.del(other, nil, 0)} {
+		if o.err != nil {
+			t.Errorf("afterwards: %v", o.err)
+		}
+	}
+	for _, p := range []*pod{p, other} {
+		if err := p.ns.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The lock that all iptables share is waited for with a bound.
+func TestWaits_iptables(t *testing.T) {
+	t.Parallel()
+	n := newRaceNode(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"portmap","backend":"iptables","capabilities":{"portMappings":true}}]}`)
+	dir := t.TempDir()
+	for _, name := range []string{"iptables", "ip6tables", "iptables-restore", "ip6tables-restore"} {
+		legacy := strings.Replace(name, "tables", "tables-legacy", 1)
+		program, err := exec.LookPath(legacy)
+		if err != nil {
+			nstest.Lacks(t, "program "+legacy, err)
+		}
+		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock := filepath.Join(dir, "lock")
+	environ := []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "XTABLES_LOCKFILE=" + lock}
+	p := &pod{id: "c1", ns: newNS(t), ports: portsOf(1)}
+	p.result = fmt.Appendf(nil, `{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","sandbox":%q}],"ips":[{"address":"10.67.0.9/24","interface":0}]}`, p.netns())
+	for _, command := range []types.Command{types.CommandAdd, types.CommandDel} {
+		release := hold(t, lock)
+		o := n.hurry(t, command, p, func(o outcome) bool { return strings.Contains(string(o.stdout), "iptables") }, environ...)
+		o.wantLate(t, "iptables", "portmap did not finish within")
+		release()
+		stdin, err := n.request(0, types.RequestParams{Command: command, PrevResult: p.result}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := n.execute("portmap", command, p, stdin, nil, environ...); o.err != nil {
+			t.Errorf("afterwards: %v", o.err)
+		}
+	}
+	if err := p.ns.Close(); err != nil {
+		t.Error(err)
+	}
+}
 
 // A plugin that is killed takes its delegate with it: nothing is reserved behind the DEL that
 // comes next. LIFE-013

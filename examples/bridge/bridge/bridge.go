@@ -7,6 +7,7 @@ package bridge
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
@@ -25,6 +26,7 @@ func Plugin() skel.Plugin[Config] {
 		Check:      check,
 		GC:         gc,
 		Status:     status,
+		Timeout:    30 * time.Second, // more than any lock takes, and less than a runtime's patience
 	}
 }
 

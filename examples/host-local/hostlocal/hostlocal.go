@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/skel"
@@ -15,13 +16,14 @@ import (
 // Plugin returns the plugin.
 func Plugin() skel.Plugin[Config] {
 	return skel.Plugin[Config]{
-		Name:   "host-local",
-		About:  "hands out addresses from ranges, and keeps track of them on this node",
-		Add:    add,
-		Del:    del,
-		Check:  check,
-		GC:     gc,
-		Status: status,
+		Name:    "host-local",
+		About:   "hands out addresses from ranges, and keeps track of them on this node",
+		Add:     add,
+		Del:     del,
+		Check:   check,
+		GC:      gc,
+		Status:  status,
+		Timeout: 20 * time.Second, // more than any lock takes, and less than a runtime's patience
 	}
 }
 

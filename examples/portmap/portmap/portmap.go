@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/cnikit/cnikit/netutil"
 	"github.com/cnikit/cnikit/skel"
@@ -61,6 +62,7 @@ func Plugin() skel.Plugin[Config] {
 		Check:   check,
 		GC:      gc,
 		Status:  status,
+		Timeout: 30 * time.Second, // more than any lock takes, and less than a runtime's patience
 	}
 }
 

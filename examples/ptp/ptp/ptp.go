@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
@@ -53,6 +54,7 @@ func Plugin() skel.Plugin[Config] {
 		Check:      check,
 		GC:         gc,
 		Status:     status,
+		Timeout:    30 * time.Second, // more than any lock takes, and less than a runtime's patience
 	}
 }
 

@@ -25,9 +25,9 @@ func (o Owner) String() string { return firewall.Owner(o).String() }
 // FirewallConfig says how to open the firewall of a network namespace.
 type FirewallConfig struct {
 	// Backend is [NFTables] or [IPTables]. If empty, nftables is used where the kernel
-	// has it, else iptables; the choice is logged. What removes and lists looks at both,
-	// so for DEL and GC it is best left empty: a backend that the machine has lost does
-	// not stand in the way then.
+	// has what is needed of it, else iptables; the choice is logged, on level debug unless
+	// it is iptables. What removes and lists looks at both, so for DEL and GC it is best
+	// left empty: a backend that the machine has lost does not stand in the way then.
 	Backend string
 	// Log gets the choice of the backend and what is repaired. If nil, nothing is logged.
 	Log *slog.Logger
@@ -53,9 +53,17 @@ type Masquerade struct {
 
 // OpenMasquerade opens masquerading in the network namespace of the calling thread.
 // The caller closes it. The error is [errors.ErrUnsupported] if the kernel or the
-// machine lacks the backend asked for, or any.
+// machine lacks the backend asked for, or any, and [fs.ErrPermission] without
+// CAP_NET_ADMIN, without which one cannot even look: DEL cannot know then that there is
+// nothing to remove.
 //
-// Kernel: NAT in nftables family inet, since 5.2. The iptables backend wants the
+// All methods wait for locks that others hold, each for a minute at most, and for
+// somebody who changes the ruleset all the time; then the error is
+// [os.ErrDeadlineExceeded], code 11 for the runtime.
+//
+// Kernel: NAT in nftables family inet, since 5.2. A kernel with nf_tables and without that
+// is found out when the rules of a network are to be made; Ensure then uses iptables, if
+// the configuration does not name the backend. The iptables backend wants the
 // program iptables, and ip6tables for IPv6; ip_set makes it fast.
 func OpenMasquerade(ctx context.Context, c FirewallConfig) (*Masquerade, error) {
 	h, err := firewall.Open(ctx, firewall.Config(c))

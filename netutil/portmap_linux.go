@@ -62,8 +62,8 @@ type PortMapper struct {
 }
 
 // OpenPortMapper opens port mapping in the network namespace of the calling thread. The
-// caller closes it. The error is [errors.ErrUnsupported] if the kernel or the machine
-// lacks the backend asked for, or any.
+// caller closes it. The errors are those of [OpenMasquerade], and its methods wait as
+// those of [Masquerade] do.
 func OpenPortMapper(ctx context.Context, c FirewallConfig) (*PortMapper, error) {
 	h, err := firewall.Open(ctx, firewall.Config(c))
 	if err != nil {

@@ -2,5 +2,14 @@
 
 package firewall
 
+import "time"
+
+// WithoutNAT makes h behave as if the kernel had nf_tables without NAT: it asks for a kind
+// of chain that no kernel has, so what the kernel answers is real.
+func (h *Host) WithoutNAT() { h.conn.noNAT = true }
+
+// SetLockWait sets how long h waits for locks.
+func (h *Host) SetLockWait(d time.Duration) { h.xtablesWait, h.exclusiveWait = d, d }
+
 // WithoutIPSet makes h behave as if the kernel had no ip_set.
 func (h *Host) WithoutIPSet() { h.noIPSet = true }

@@ -16,7 +16,8 @@ import (
 	"github.com/cnikit/cnikit/internal/nstest"
 )
 
-// TestOpen chooses a backend, and says which and why when it sets something up.
+// TestOpen chooses a backend, and says which and why when it sets something up: once, and
+// not so loud that a node hears it at each ADD.
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	n := nstest.New(t)
@@ -26,7 +27,7 @@ func TestOpen(t *testing.T) {
 		var h *firewall.Host
 		n.Do(t, func() {
 			var err error
-			if h, err = firewall.Open(t.Context(), firewall.Config{Backend: wanted, Log: slog.New(slog.NewTextHandler(&log, nil))}); err != nil {
+			if h, err = firewall.Open(t.Context(), firewall.Config{Backend: wanted, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -39,7 +40,7 @@ func TestOpen(t *testing.T) {
 		if got := h.Backend(); got != want {
 			t.Errorf("Backend() = %q for %q, want %q", got, wanted, want)
 		}
-		said := strings.Count(log.String(), "firewall backend chosen")
+		said := strings.Count(log.String(), `level=DEBUG msg="firewall backend chosen"`)
 		if wants := map[bool]int{true: 1}[wanted == ""]; said != wants {
 			t.Errorf("for %q the choice was logged %d times, want %d:\n%s", wanted, said, wants, log.String())
 		}

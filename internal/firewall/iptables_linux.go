@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -144,7 +145,7 @@ func iptProgram(f family, suffix string) string {
 func (h *Host) run(ctx context.Context, stdin, program string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	err := h.inside(func() error {
-		cmd := exec.CommandContext(ctx, program, append([]string{"-w", strconv.Itoa(lockWait)}, args...)...)
+		cmd := exec.CommandContext(ctx, program, append([]string{"-w", strconv.Itoa(h.lockSeconds())}, args...)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 		// If this process is killed, its program must not go on behind the DEL that comes next.
 		// The signal comes when the thread ends, so it is kept.
@@ -154,18 +155,22 @@ func (h *Host) run(ctx context.Context, stdin, program string, args ...string) (
 		return cmd.Run()
 	})
 	if err != nil {
-		return "", lockHeld(fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(stderr.Bytes())))
+		return "", h.lockHeld(fmt.Errorf("%s: %w: %s", program, err, bytes.TrimSpace(stderr.Bytes())))
 	}
 	return stdout.String(), nil
 }
+
+// lockSeconds is how long iptables is to wait for its lock. The front end of nftables
+// has none, and the kernel lets its transactions wait for each other.
+func (h *Host) lockSeconds() int { return max(int(h.xtablesWait/time.Second), 1) }
 
 // lockHeld returns the error of a run of iptables so that it is [os.ErrDeadlineExceeded] if
 // another program held the lock for too long.
 //
 // Source: https://git.netfilter.org/iptables/tree/iptables/xshared.c?h=v1.8.9 (xtables_lock_or_exit)
-func lockHeld(err error) error {
+func (h *Host) lockHeld(err error) error {
 	if err != nil && strings.Contains(err.Error(), "xtables lock") {
-		return fmt.Errorf("the lock of iptables was not free within %d s: %w: %w", lockWait, os.ErrDeadlineExceeded, err)
+		return fmt.Errorf("the lock of iptables was not free within %d s: %w: %w", h.lockSeconds(), os.ErrDeadlineExceeded, err)
 	}
 	return err
 }

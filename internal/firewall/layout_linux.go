@@ -2,7 +2,14 @@
 
 package firewall
 
-import "slices"
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
 
 // layout is the constant part of a table: what has to be there before containers can
 // be elements of its sets.
@@ -67,14 +74,54 @@ func (l layout) build() []change {
 	return cs
 }
 
-// settle returns the changes that put the rules of t in order, none if they are. want
-// makes the layout, which may keep something of the rules seen.
-func (c *conn) settle(t table, want func(seen []ruleSeen) (layout, error)) ([]change, error) {
+// settle makes changes in one transaction, behind those that put the rules of t in order,
+// if they are not. want makes the layout, which may keep something of the rules seen;
+// changes makes the others, and is told whether there are changes before. The error is
+// errLacks if the kernel cannot do what the layout wants.
+func (c *conn) settle(t table, want func(seen []ruleSeen) (layout, error), changes func(built bool) ([]change, error)) error {
 	l, intact, err := c.compare(t, want)
-	if err != nil || intact {
-		return nil, err
+	if err != nil {
+		return err
 	}
-	return l.build(), nil
+	var all []change
+	if !intact {
+		all = l.build()
+	}
+	more, err := changes(!intact)
+	if err != nil {
+		return err
+	}
+	err = c.batch(append(all, more...))
+	if !intact && lacking(err) {
+		if e := c.try(l); e != nil {
+			return e
+		}
+	}
+	return err
+}
+
+// errLacks means that the kernel has nf_tables without something that is needed.
+var errLacks = fmt.Errorf("%w: the kernel's nf_tables lacks something", errors.ErrUnsupported)
+
+// lacking reports whether err may say that the kernel lacks a family of tables, a kind of
+// chain, or an expression. For the last two that is ENOENT, as for a set that is gone.
+func lacking(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EPROTONOSUPPORT)
+}
+
+// triedTable is the name of a table that nobody sees.
+const triedTable = "cnikit-try"
+
+// try makes a layout and removes it in one transaction, so that nothing of it is ever
+// there. The error is errLacks if the kernel refuses.
+func (c *conn) try(l layout) error {
+	name := l.table.name
+	l.table.name = triedTable
+	err := c.batch(append(l.build(), l.table.delTable()))
+	if lacking(err) {
+		return fmt.Errorf("%w that table %s needs, such as NAT in family inet: %v", errLacks, name, err)
+	}
+	return err
 }
 
 // compare reads the rules of t and reports whether they are those of the layout that
@@ -89,11 +136,25 @@ func (c *conn) compare(t table, want func(seen []ruleSeen) (layout, error)) (l l
 	if l, err = want(seen); err != nil || l.intact(seen) {
 		return l, true, err
 	}
+	if c.noNAT {
+		l = l.withoutNAT()
+	}
 	again, err := c.rules(t, "")
 	if err == nil && !slices.EqualFunc(seen, again, func(a, b ruleSeen) bool { return a.handle == b.handle }) {
 		err = errChanged
 	}
 	return l, false, err
+}
+
+// withoutNAT returns l with a kind of chain that no kernel has in the place of NAT.
+func (l layout) withoutNAT() layout {
+	l.chains = slices.Clone(l.chains)
+	for i := range l.chains {
+		if l.chains[i].kind == nftables.ChainTypeNAT {
+			l.chains[i].kind = "none"
+		}
+	}
+	return l
 }
 
 // constant makes l, whatever rules were seen.

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cnikit/cnikit/internal/firewall"
 	"github.com/cnikit/cnikit/internal/nstest"
@@ -24,6 +27,16 @@ func TestLegacy(t *testing.T) {
 	if os.Getenv(legacyEnv) != "" {
 		t.Skip("this is that run")
 	}
+	cmd := legacyRun(t, "^Test(Masquerade|PortMap).*/(^iptables|snat|masqAll|C-|long)")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// legacyRun returns the command that runs tests with the iptables that is not a front end
+// of nftables.
+func legacyRun(t *testing.T, tests string) *exec.Cmd {
+	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"iptables", "ip6tables"} {
 		for _, suffix := range []string{"", "-restore"} {
@@ -36,10 +49,57 @@ func TestLegacy(t *testing.T) {
 			}
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^Test(Masquerade|PortMap).*/(^iptables|snat|masqAll|C-|long)", "-test.count=1")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", tests, "-test.count=1")
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), legacyEnv+"=1")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v:\n%s", err, out)
+	return cmd
+}
+
+// TestLegacy_realLock is a node where somebody keeps the lock of all iptables: the wait ends,
+// with an error that says so, and when the lock is free all works.
+func TestLegacy_realLock(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(legacyEnv) == "" {
+		cmd := legacyRun(t, "^TestLegacy_realLock$")
+		cmd.Env = append(cmd.Env, "XTABLES_LOCKFILE="+filepath.Join(t.TempDir(), "lock"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		return
+	}
+	lock, err := os.Create(os.Getenv("XTABLES_LOCKFILE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeIt(t, lock)
+	o, addrs := numbered(1)
+	p := portMap(&container{addrs: addrs}, firewall.TCP, 80)
+	for _, backend := range []string{firewall.IPTables, iptablesOnly} {
+		h := open(t, nstest.New(t), backend)
+		steps := map[string]func() error{
+			"masquerade": func() error { return h.EnsureMasquerade(t.Context(), o, addrs) },
+			"port map":   func() error { return h.EnsurePortMap(t.Context(), o, p) },
+		}
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		h.SetLockWait(time.Second)
+		for name, step := range steps {
+			if err := step(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s, %s: %v while somebody has the lock, want %v", backend, name, err, os.ErrDeadlineExceeded)
+			}
+		}
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_UN); err != nil {
+			t.Fatal(err)
+		}
+		h.SetLockWait(time.Minute)
+		for name, step := range steps {
+			if err := step(); err != nil {
+				t.Errorf("%s, %s: %v when the lock is free", backend, name, err)
+			}
+		}
+		if err := errors.Join(h.CheckMasquerade(t.Context(), o, addrs), h.CheckPortMap(t.Context(), o, p)); err != nil {
+			t.Errorf("%s: %v", backend, err)
+		}
 	}
 }
 

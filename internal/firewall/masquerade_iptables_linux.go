@@ -36,9 +36,6 @@ const (
 	ownReferences       = 1
 )
 
-// lockWait is how long a run of iptables waits for the lock that all of them share, in seconds.
-const lockWait = 10
-
 // iptNetwork is the names of a network in one family.
 type iptNetwork struct {
 	network    string
@@ -174,8 +171,8 @@ func (m iptMasquerade) build(n iptNetwork) error {
 	if err := errors.Join(err, c.createSet(n.own), c.addMember(n.own, member{prefix: n.family.multicast})); err != nil {
 		return err
 	}
-	return lockHeld(m.host.inside(func() error {
-		t, err := iptablesFor(n.family)
+	return m.host.lockHeld(m.host.inside(func() error {
+		t, err := m.host.iptablesFor(n.family)
 		if err != nil {
 			return err
 		}
@@ -195,12 +192,12 @@ func (m iptMasquerade) build(n iptNetwork) error {
 }
 
 // iptablesFor finds the program of a family and asks for its version.
-func iptablesFor(f family) (*iptables.IPTables, error) {
+func (h *Host) iptablesFor(f family) (*iptables.IPTables, error) {
 	proto := iptables.ProtocolIPv4
 	if f.proto == unix.NFPROTO_IPV6 {
 		proto = iptables.ProtocolIPv6
 	}
-	t, err := iptables.New(iptables.IPFamily(proto), iptables.Timeout(lockWait))
+	t, err := iptables.New(iptables.IPFamily(proto), iptables.Timeout(h.lockSeconds()))
 	if err != nil {
 		return nil, unsupported(IPTables, err)
 	}
@@ -304,7 +301,7 @@ func (m iptMasquerade) removeEmpty(ctx context.Context, network string) error {
 // Spec: checklist GC-028.
 func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 	err := m.host.inside(func() error {
-		t, err := iptablesFor(n.family)
+		t, err := m.host.iptablesFor(n.family)
 		if err != nil {
 			return err
 		}
@@ -317,7 +314,7 @@ func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 		return t.ClearAndDeleteChain("nat", n.chain)
 	})
 	if err != nil {
-		return lockHeld(err)
+		return m.host.lockHeld(err)
 	}
 	if err := m.released(ctx, n.containers); err != nil {
 		return err

@@ -28,8 +28,7 @@ func (h *Host) EnsureMasquerade(ctx context.Context, o Owner, addrs []netip.Pref
 	if err != nil || len(addrs) == 0 {
 		return err
 	}
-	h.announce(ctx)
-	return h.masquerade(ctx).ensure(ctx, o, addrs)
+	return h.ensuring(ctx, func() error { return h.masquerade().ensure(ctx, o, addrs) })
 }
 
 // CheckMasquerade compares what is there with what EnsureMasquerade makes.
@@ -38,7 +37,9 @@ func (h *Host) CheckMasquerade(ctx context.Context, o Owner, addrs []netip.Prefi
 	if err != nil || len(addrs) == 0 {
 		return err
 	}
-	return h.masquerade(ctx).check(ctx, o, addrs)
+	return h.checking(h.masquerade().check(ctx, o, addrs), masqueradeTable(o.Network), func() error {
+		return h.iptMasquerader().check(ctx, o, addrs)
+	})
 }
 
 // DelMasquerade removes all that masquerades for o, by either backend, and what the
@@ -132,14 +133,18 @@ type masquerader interface {
 }
 
 // masquerade returns the backend in use.
-func (h *Host) masquerade(ctx context.Context) masquerader {
-	switch {
-	case h.backend == NFTables:
+func (h *Host) masquerade() masquerader {
+	if h.Backend() == NFTables {
 		return h.nft()
-	case h.canIPSet():
+	}
+	return h.iptMasquerader()
+}
+
+// iptMasquerader returns the better way of iptables that the kernel has.
+func (h *Host) iptMasquerader() masquerader {
+	if h.canIPSet() {
 		return h.ipt()
 	}
-	h.log.InfoContext(ctx, "the kernel has no ipset: containers are rules of iptables")
 	return h.rules()
 }
 

@@ -135,15 +135,8 @@ func (m nftMasquerade) layout(network string, addrs []netip.Prefix) func(seen []
 // ensure masquerades addrs for o.
 func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	return retry(ctx, func() error {
-		changes, err := m.conn.settle(masqueradeTable(o.Network), m.layout(o.Network, addrs))
-		if err != nil {
-			return err
-		}
-		elements, err := m.missing(o, addrs)
-		if err != nil {
-			return err
-		}
-		return changedIfGone(m.conn.batch(append(changes, elements...)))
+		return changedIfGone(m.conn.settle(masqueradeTable(o.Network), m.layout(o.Network, addrs),
+			func(bool) ([]change, error) { return m.missing(o, addrs) }))
 	})
 }
 

@@ -29,6 +29,7 @@ func rulesChain(network string) string { return "CNIKIT-R-" + hash(network)[:18]
 
 // ensure masquerades addrs for o, and no others of the families of addrs.
 func (m ruleMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
+	m.host.log.InfoContext(ctx, "the kernel has no ipset: each container is a rule of iptables")
 	return m.host.alone(ctx, func() error {
 		for _, f := range families() {
 			own := ofFamily(f, addrs)

@@ -50,7 +50,8 @@ func onThread(f func() error) error {
 
 // alone calls f while nobody else in the network namespace does so, in this process
 // or another. The lock is on the namespace itself: no file has to be made, and it ends
-// with the process.
+// with the process. The error is
+// [os.ErrDeadlineExceeded] if somebody keeps it for too long.
 func (h *Host) alone(ctx context.Context, f func() error) error {
 	// Opened anew: locks of one open file do not exclude each other.
 	lock, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", h.ns))
@@ -58,7 +59,7 @@ func (h *Host) alone(ctx context.Context, f func() error) error {
 		return fmt.Errorf("lock the firewall: %w", err)
 	}
 	defer func() { _ = lock.Close() }() // read-only
-	for {
+	for begin := time.Now(); ; {
 		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return f()
@@ -66,9 +67,12 @@ func (h *Host) alone(ctx context.Context, f func() error) error {
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("lock the firewall: %w", err)
 		}
+		if time.Since(begin) > h.exclusiveWait {
+			return fmt.Errorf("lock the firewall, which others have changed for %v: %w", h.exclusiveWait, os.ErrDeadlineExceeded)
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("lock the firewall, which another process changes: %w", ctx.Err())
+			return fmt.Errorf("lock the firewall, which another process changes: %w", context.Cause(ctx))
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

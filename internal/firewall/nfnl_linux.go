@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -63,11 +64,16 @@ type conn struct {
 	writing sync.Mutex
 	writer  *nftables.Conn
 	enter   func(f func() error) error // runs f in the network namespace
+
+	noNAT bool // for tests: as if the kernel had no NAT in nf_tables
 }
 
 // dial opens a socket in the network namespace of the calling thread.
 func dial() (*conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) {
+		err = fmt.Errorf("%w: the kernel has no netfilter: %w", errors.ErrUnsupported, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open netfilter socket: %w", err)
 	}
@@ -250,9 +256,9 @@ func retry(ctx context.Context, f func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		case <-time.After(time.Duration(min(i, 20)) * 100 * time.Microsecond):
 		}
 	}
-	return fmt.Errorf("given up after %d attempts: %w", retries, errChanged)
+	return fmt.Errorf("given up after %d attempts: %w: %w", retries, os.ErrDeadlineExceeded, errChanged)
 }

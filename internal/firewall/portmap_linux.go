@@ -16,18 +16,16 @@ type portMapper interface {
 // portMapper returns the backend for p: the one in use or, if the configuration left
 // that open and p needs it, iptables.
 func (h *Host) portMapper(ctx context.Context, p PortMap) (portMapper, error) {
-	if h.backend == IPTables {
-		h.announce(ctx)
+	if h.Backend() == IPTables {
 		return iptPortMap{host: h}, nil
 	}
 	if why := p.needsIPTables(); why != "" && h.wanted == "" {
 		if err := findIPTables(); err != nil {
 			return nil, err
 		}
-		h.log.InfoContext(ctx, "firewall backend chosen", "backend", IPTables, "why", why)
+		h.log.DebugContext(ctx, "firewall backend chosen", "backend", IPTables, "why", why)
 		return iptPortMap{host: h}, nil
 	}
-	h.announce(ctx)
 	return h.nftPorts(), nil
 }
 
@@ -52,11 +50,14 @@ func (h *Host) EnsurePortMap(ctx context.Context, o Owner, p PortMap) error {
 	if err != nil || len(p.Forwards) == 0 {
 		return err
 	}
-	m, err := h.portMapper(ctx, p)
+	err = h.ensuring(ctx, func() error {
+		m, err := h.portMapper(ctx, p)
+		if err != nil {
+			return err
+		}
+		return m.ensure(ctx, o, p)
+	})
 	if err != nil {
-		return err
-	}
-	if err := m.ensure(ctx, o, p); err != nil {
 		return err
 	}
 	h.forget(ctx, p.Forwards, false)
@@ -81,7 +82,9 @@ func (h *Host) CheckPortMap(ctx context.Context, o Owner, p PortMap) error {
 	if err != nil {
 		return err
 	}
-	return m.check(ctx, o, p)
+	return h.checking(m.check(ctx, o, p), portsTable(o.Network), func() error {
+		return iptPortMap{host: h}.check(ctx, o, p)
+	})
 }
 
 // DelPortMap removes all that maps ports to o, by either backend, and what the

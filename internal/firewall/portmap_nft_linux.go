@@ -142,24 +142,19 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 		return err
 	}
 	return retry(ctx, func() error {
-		changes, err := m.conn.settle(portsTable(o.Network), m.layout(o.Network, p))
-		if err != nil {
-			return err
-		}
-		if fresh || len(changes) > 0 {
-			changes = append(claims().build(), changes...)
-		}
-		elements := addForwards(o, p)
-		if exact {
-			rs, same, err := m.clear(o, p)
-			if err != nil {
-				return err
+		err := m.conn.settle(portsTable(o.Network), m.layout(o.Network, p), func(built bool) (changes []change, err error) {
+			if fresh || built {
+				changes = claims().build()
 			}
-			if elements = append(rs, elements...); same {
-				elements = nil
+			if !exact {
+				return append(changes, addForwards(o, p)...), nil
 			}
-		}
-		err = m.conn.batch(append(changes, elements...))
+			cleared, same, err := m.clear(o, p)
+			if err != nil || same {
+				return changes, err
+			}
+			return append(append(changes, cleared...), addForwards(o, p)...), nil
+		})
 		exact = exact || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
 		fresh = fresh || errors.Is(err, unix.ENOENT)
 		return changedIfGone(err)

@@ -120,22 +120,18 @@ func (h *Host) EnsureSpoofFilter(ctx context.Context, p Port) error {
 	t, mark := spoofTable(p.Owner.Network), p.Owner.Mark()
 	port, sender := p.key()
 	return retry(ctx, func() error {
-		changes, err := h.conn.settle(t, constant(spoofLayout(p.Owner.Network)))
-		if err != nil {
-			return err
-		}
-		if len(changes) == 0 && h.CheckSpoofFilter(ctx, p) == nil {
-			return nil
-		}
-		cleared, err := h.clearPort(t, mark, port)
-		if err != nil {
-			return err
-		}
-		changes = append(changes, cleared...)
-		changes = append(changes, t.addElements(sendersSet, []element{{key: sender, comment: mark}})...)
-		changes = append(changes, t.addElements(portsSet, []element{{key: port, comment: mark}})...)
-		changes = append(changes, t.addElements(spoofOwners, index(mark, sender))...)
-		return changedIfGone(h.conn.batch(changes))
+		return changedIfGone(h.conn.settle(t, constant(spoofLayout(p.Owner.Network)), func(built bool) ([]change, error) {
+			if !built && h.CheckSpoofFilter(ctx, p) == nil {
+				return nil, nil
+			}
+			changes, err := h.clearPort(t, mark, port)
+			if err != nil {
+				return nil, err
+			}
+			changes = append(changes, t.addElements(sendersSet, []element{{key: sender, comment: mark}})...)
+			changes = append(changes, t.addElements(portsSet, []element{{key: port, comment: mark}})...)
+			return append(changes, t.addElements(spoofOwners, index(mark, sender))...), nil
+		}))
 	})
 }
 

@@ -86,8 +86,8 @@ const leastSecret = 4
 // says in words that somebody else chose, such as another program. What is taken out
 // is "(not shown)" instead: the values, of four bytes or more, of keys of Stdin and of
 // CNI_ARGS and of variables of Environ that look like secrets, see the package
-// documentation; CNI_ARGS as a whole; and whole variables other than those of the
-// protocol.
+// documentation; CNI_ARGS as a whole; and each variable together with its name, as who
+// prints the environment shows it.
 //
 // Package skel redacts what a plugin answers.
 //
@@ -119,7 +119,7 @@ func (c Call) secrets() []string {
 			all = append(append(all, value), secretArgs(value)...)
 		case isSecret(name):
 			all = append(all, value)
-		case !strings.HasPrefix(name, "CNI_") && value != "":
+		case value != "":
 			all = append(all, pair)
 		}
 	}

@@ -65,6 +65,36 @@ func TestConn_Cancelled(t *testing.T) {
 	}
 }
 
+// What another process sends to the socket is no answer, and a context that ends while
+// nothing comes ends the wait.
+func TestWatch_Forged(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	var w *rtnl.Watch
+	n.Do(t, func() {
+		var err error
+		if w, err = rtnl.OpenWatch(rtnl.WatchLinks); err != nil {
+			t.Fatal(err)
+		}
+		from, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Sendto(from, make([]byte, unix.NLMSG_HDRLEN), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: w.Port(t)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Close(from); err != nil {
+			t.Fatal(err)
+		}
+	})
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel) // a context without a deadline
+	if err := w.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait = %v, want %v", err, context.Canceled)
+	}
+}
+
 // The kernel's refusals are the standard errors, and keep their number and explanation.
 func TestConn_Errors(t *testing.T) {
 	t.Parallel()

@@ -10,7 +10,6 @@ import (
 	"iter"
 	"net/netip"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,23 +34,19 @@ func cut[T interface{ Len() int }](body []byte, size int, deserialize func([]byt
 // attrs are encoded attributes.
 type attrs []byte
 
-// all yields type and value of each attribute. It yields nothing if one is cut short.
+// all yields type and value of each attribute. It ends at one that is cut short.
 func (a attrs) all() iter.Seq2[int, value] {
 	return func(yield func(int, value) bool) {
-		const align = 4
-		if rest := len(a) % align; rest != 0 {
-			// The library steps over the padding of the last attribute, too, which a nested
-			// one need not have.
-			a = append(bytes.Clone(a), make([]byte, align-rest)...)
-		}
-		list, err := nl.ParseRouteAttr(a)
-		if err != nil {
-			return
-		}
-		for _, attr := range list {
-			if !yield(int(attr.Attr.Type&typeMask), attr.Value) {
+		for rest := a; len(rest) >= unix.SizeofRtAttr; {
+			size := int(binary.NativeEndian.Uint16(rest))
+			if size < unix.SizeofRtAttr || size > len(rest) {
 				return
 			}
+			typ := binary.NativeEndian.Uint16(rest[2:]) & typeMask
+			if !yield(int(typ), value(rest[unix.SizeofRtAttr:size])) {
+				return
+			}
+			rest = rest[min(aligned(size), len(rest)):]
 		}
 	}
 }

@@ -14,8 +14,9 @@
 //     [errors.ErrUnsupported] where that is what they mean, and carry the kernel's own
 //     explanation (NETLINK_EXT_ACK).
 //
-// Sockets, messages, attributes and constants are those of the netlink library, mostly of
-// its package nl. Its Handle is not used, because a message says more here than its
-// functions do: a veth with the place of both ends, a port of a bridge with all that is
-// set on it, what the kernel shall tell back; and because each Handle is one more socket.
+// Messages, attributes and constants are those of the netlink library, mostly of its
+// package nl. Its Handle is not used, because a message says more here than its functions
+// do: a veth with the place of both ends, a port of a bridge with all that is set on it,
+// what the kernel shall tell back; nor are its sockets, which are made for programs that
+// live longer than a plugin.
 package rtnl

@@ -34,13 +34,4 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// refusal makes an [Error] of what the library returned, if the kernel's number is in it.
-func refusal(err error) error {
-	var errno unix.Errno
-	if !errors.As(err, &errno) {
-		return err
-	}
-	return &Error{Errno: errno, err: err}
-}
-
 func isErrno(err error, errno unix.Errno) bool { return errors.Is(err, errno) }

@@ -2,7 +2,16 @@
 
 package rtnl
 
-import "context"
+import (
+	"bytes"
+	"context"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrMalformed is the error of messages that are no messages.
+var ErrMalformed = errMalformed
 
 // UntilConsistent is how a list is asked for until it is right.
 func UntilConsistent(ctx context.Context, list func() error) error {
@@ -17,4 +26,35 @@ func DecodeAll(body []byte) {
 	_, _ = parseRule(body)
 	_, _ = parseNeigh(body)
 	_ = parseVLANs(body)
+}
+
+// ReadAnswer reads what the kernel sent for a request, and returns the bodies and whether
+// the answer has ended.
+func ReadAnswer(seq uint32, acknowledged bool, data []byte) (bodies [][]byte, ended bool, err error) {
+	a := answer{seq: seq, acknowledged: acknowledged, each: func(body []byte) error {
+		bodies = append(bodies, bytes.Clone(body))
+		return nil
+	}}
+	if err := a.read(data); err != nil {
+		return bodies, a.ended, err
+	}
+	return bodies, a.ended, a.result()
+}
+
+// Attributes returns type and length of each attribute.
+func Attributes(b []byte) (list [][2]int) {
+	for typ, v := range attrs(b).all() {
+		list = append(list, [2]int{typ, len(v)})
+	}
+	return list
+}
+
+// Port returns the number of the socket.
+func (w *Watch) Port(t testing.TB) uint32 {
+	t.Helper()
+	name, err := unix.Getsockname(w.socket.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name.(*unix.SockaddrNetlink).Pid
 }

@@ -158,11 +158,14 @@ func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
 		made, err = parseLink(body)
 		return err
 	})
-	if err == nil && made == nil && s.NetNS == 0 {
+	switch {
+	case err != nil:
+		return nil, err // although the kernel may have told what it made, and unmade
+	case made == nil && s.NetNS == 0:
 		// It is made, and who asked has to know it to remove it.
 		return c.LinkByName(context.WithoutCancel(ctx), s.Name)
 	}
-	return made, err
+	return made, nil
 }
 
 // SetLink changes the link that s names by index, or else by name.

@@ -226,9 +226,7 @@ func TestKill(t *testing.T) {
 			all = append(all, q)
 		}
 		for _, kind := range []skeltest.FaultKind{skeltest.KillBefore, skeltest.KillAfter} {
-			if p.command != types.CommandGC {
-				add(kind, byDel)
-			}
+			add(kind, byDel)
 			add(kind, byGC)
 		}
 		if p.command == types.CommandAdd {
@@ -239,6 +237,35 @@ func TestKill(t *testing.T) {
 		return all
 	})
 	play(ctx, t, lots, points, stays, (*stage).survive)
+}
+
+// A GC that is killed half-way leaves nothing that DEL does not find: not the claim to a
+// port, which nobody else could have then.
+func TestKill_claims(t *testing.T) {
+	t.Parallel()
+	needHost(t)
+	s := scenes()[0]
+	st, err := newStage(t, s, executables(t, s), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for fault := range skeltest.Faults(&skeltest.Fault{Kind: skeltest.KillAfter}) {
+		c := st.container("guest")
+		if _, err := st.add(nil, c); err != nil {
+			t.Fatal(err)
+		}
+		const portmap = 1
+		_, err := st.run(fault, portmap, types.CommandGC, nil, nil)
+		if _, ok := fault.Struck(); ok != (err != nil) {
+			t.Errorf("%v: GC = %v", fault, err)
+		}
+		if err := st.del(nil, c); err != nil {
+			t.Errorf("%v: %v", fault, err)
+		}
+		if err := st.clean("DEL"); err != nil {
+			t.Errorf("%v: %v", fault, err)
+		}
+	}
 }
 
 // pointsOf returns what each says of each call of each command, and what stays of the

@@ -298,7 +298,7 @@ func (st *stage) state() ([]string, error) {
 			return nil, err
 		}
 		for line := range strings.Lines(string(s)) {
-			all = append(all, where.name+": "+strings.TrimSpace(line))
+			all = append(all, where.name+": "+element(strings.TrimSpace(line)))
 		}
 	}
 	err := filepath.WalkDir(st.dir, func(path string, d fs.DirEntry, err error) error {
@@ -353,7 +353,16 @@ func (st *stage) left(hints bool) (string, error) {
 	return differs("-", before, now) + differs("+", now, before), nil
 }
 
+// element takes away what depends on which element of a set comes first and last.
+func element(line string) string {
+	if !strings.HasPrefix(line, "nft ") {
+		return line
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(strings.Replace(line, "elements = { ", "", 1), ","), " }")
+}
+
 var (
+	ports = regexp.MustCompile(`ports: \d+ comment`)
 	macs  = regexp.MustCompile(`[0-9a-f]{2}(:[0-9a-f]{2}){5}`)
 	guest = regexp.MustCompile(`\b10\.60\.0\.(?:[2-9]|[0-9]{2,3})\b|\bfd60::[1-9a-f][0-9a-f]*\b`)
 )
@@ -366,6 +375,7 @@ func shape(state []string) string {
 		if strings.Contains(line, "gateway") {
 			continue
 		}
+		line = ports.ReplaceAllString(line, "ports: PORT comment")
 		line = guest.ReplaceAllStringFunc(macs.ReplaceAllString(line, "MAC"), func(a string) string {
 			if a == "fd60::1" {
 				return a

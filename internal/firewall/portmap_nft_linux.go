@@ -84,11 +84,11 @@ func (f family) selves() string  { return "selves" + f.name }
 
 // portSets names the sets of a network that hold containers.
 func portSets() []string {
-	names := []string{forwardsSet}
+	var names []string
 	for _, f := range families() {
 		names = append(names, f.dnat(), f.dnatAny(), f.mapped(), f.selves())
 	}
-	return names
+	return append(names, forwardsSet)
 }
 
 // placed is an element of a set.
@@ -348,12 +348,15 @@ func (m nftPortMap) list(ctx context.Context, network string) ([]Mapped, error) 
 }
 
 // collect removes what belongs to a network and has not one of the marks, the tables too
-// when nothing is left in them.
+// when nothing is left in them. The index goes last, and nothing goes with it when
+// something before could not: without it, DEL finds nothing of what is left.
 func (m nftPortMap) collect(ctx context.Context, network string, marks map[string]bool) error {
 	inNetwork := marksOfNetwork(network)
-	return errors.Join(
-		m.conn.collect(ctx, portsTable(network), portSets(), func(mark string) bool { return !marks[mark] }),
-		m.conn.collect(ctx, claims().table, []string{claimsSet}, func(mark string) bool { return !marks[mark] && inNetwork(mark) }))
+	err := m.conn.collect(ctx, claims().table, []string{claimsSet}, func(mark string) bool { return !marks[mark] && inNetwork(mark) })
+	if err != nil {
+		return err
+	}
+	return m.conn.collect(ctx, portsTable(network), portSets(), func(mark string) bool { return !marks[mark] })
 }
 
 // marksOfNetwork tells the marks of the owners in a network.

@@ -305,11 +305,13 @@ func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 		if err != nil {
 			return err
 		}
-		if err := t.DeleteIfExists("nat", "POSTROUTING", n.entry()...); err != nil {
-			return fmt.Errorf("remove from chain POSTROUTING: %w", err)
-		}
+		// Without the chain no rule leads to it, and to ask for one is an error: who made
+		// the sets was killed before he made the chain.
 		if there, err := t.ChainExists("nat", n.chain); err != nil || !there {
 			return err
+		}
+		if err := t.DeleteIfExists("nat", "POSTROUTING", n.entry()...); err != nil {
+			return fmt.Errorf("remove from chain POSTROUTING: %w", err)
 		}
 		return t.ClearAndDeleteChain("nat", n.chain)
 	})
@@ -322,7 +324,11 @@ func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 	if left, err := m.host.conn.members(n.containers); err != nil || len(left) > 0 {
 		return errors.Join(err, m.build(n))
 	}
-	return errors.Join(m.destroy(ctx, n.containers), m.destroy(ctx, n.own))
+	// By the set of the containers the rest is found, so it goes last.
+	if err := m.destroy(ctx, n.own); err != nil {
+		return err
+	}
+	return m.destroy(ctx, n.containers)
 }
 
 // released waits until no rule refers to a set: with nft behind iptables the kernel lets

@@ -612,3 +612,30 @@ func loadRules(t testing.TB, n *nstest.NS, rules string) {
 		t.Fatalf("nft: %v: %s", err, out)
 	}
 }
+
+// TestMasquerade_halfMade: GC copes with what an ADD made that was killed between the sets
+// and the rules.
+func TestMasquerade_halfMade(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	h := open(t, n, firewall.IPTables)
+	o := firewall.Owner{Network: "half", ContainerID: "c1", IfName: "eth0"}
+	addrs := []netip.Prefix{netip.MustParsePrefix("10.1.2.2/20"), netip.MustParsePrefix("fd00:1::2/64")}
+	if err := h.EnsureMasquerade(t.Context(), o, addrs); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{"iptables-restore", "ip6tables-restore"} {
+		if out, err := run(n, "*nat\n-F\n-X\nCOMMIT\n", program); err != nil {
+			t.Fatalf("%s: %v: %s", program, err, out)
+		}
+	}
+	if err := h.CollectMasquerade(t.Context(), o.Network, nil); err != nil {
+		t.Errorf("CollectMasquerade of sets without rules = %v", err)
+	}
+	if err := h.EnsureMasquerade(t.Context(), o, addrs); err != nil {
+		t.Errorf("EnsureMasquerade afterwards = %v", err)
+	}
+	if err := h.CheckMasquerade(t.Context(), o, addrs); err != nil {
+		t.Errorf("CheckMasquerade afterwards = %v", err)
+	}
+}

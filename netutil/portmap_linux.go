@@ -54,7 +54,11 @@ type PortMapConfig struct {
 // concurrently, from any thread.
 //
 // From the host, ports are mapped at its addresses, 127.0.0.1 included unless NoSNAT,
-// but not at ::1: the kernel routes no answer there.
+// but not at ::1, nor do the reference plugins: the request could be sent to the container, but
+// its answer is not delivered, because the kernel looks for a loopback address of IPv6 on
+// the link that the packet came in by only, and has no route_localnet to say otherwise. So
+// [::1]:port is left alone: a service of the host that listens there is reached, and else
+// the connection is refused at once.
 type PortMapper struct {
 	host *firewall.Host
 	log  *slog.Logger

@@ -68,8 +68,13 @@ func guardRule() rule {
 }
 
 // unreachable returns the addresses of the host from which no way leads to a
-// container, whose ports are left alone: the kernel routes no answer to ::1, and to
-// 127.0.0.0/8 only with route_localnet and masquerading.
+// container, whose ports are left alone, so that who asks there is refused at once and who
+// listens there is reached. To 127.0.0.0/8 the kernel routes answers only with
+// route_localnet and masquerading. For ::1 there is no such setting: a route to a loopback
+// address is looked up strictly on the link that the packet came in by, and a local
+// route to ::1 on that link does not help.
+//
+// Source: https://github.com/torvalds/linux/blob/v6.12/net/ipv6/route.c (ip6_route_input_lookup)
 func (f family) unreachable(snat bool) []netip.Prefix {
 	switch {
 	case f.proto == unix.NFPROTO_IPV6:

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cnikit/cnikit/internal/firewall"
 	"github.com/cnikit/cnikit/internal/nstest"
 )
@@ -112,6 +114,29 @@ func TestPortMap(t *testing.T) {
 		})
 		if all, err := h.ListPortMap(t.Context(), "mynet"); err != nil || len(all) != 0 {
 			t.Errorf("ListPortMap() = %v, %v, want none", all, err)
+		}
+	})
+}
+
+// TestPortMap_loopback6 is about [::1] of the host, which no mapping can serve: who listens
+// there goes on to be reached, and where nobody does the answer is no, and at once.
+func TestPortMap_loopback6(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		n := newNode(t)
+		c := n.newContainer(t)
+		serve(t, c.ns, "tcp", 7, "c")
+		serve(t, n.host, "tcp6", 8080, "host")
+		sysctl(t, n.host, "net/ipv4/conf/br0/route_localnet", "1")
+		if err := open(t, n.host, backend).EnsurePortMap(t.Context(), c.owner, portMap(c, firewall.TCP, 8080, 8081)); err != nil {
+			t.Fatal(err)
+		}
+		self := &container{ns: n.host}
+		answers(t, self, "tcp", netip.AddrPortFrom(netip.IPv6Loopback(), 8080), "host", netip.IPv6Loopback())
+		answers(t, self, "tcp", netip.AddrPortFrom(hostAddr[6], 8080), "c", netip.Addr{})
+		answers(t, self, "tcp", netip.MustParseAddrPort("127.0.0.1:8081"), "c", netip.Addr{})
+		if _, name, err := ask(t, n.host, "tcp", netip.AddrPortFrom(netip.IPv6Loopback(), 8081)); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("[::1]:8081 answers %q, %v; want it refused", name, err)
 		}
 	})
 }

@@ -54,7 +54,7 @@ func Plugin() skel.Plugin[Config] {
 		Check:      check,
 		GC:         gc,
 		Status:     status,
-		Timeout:    30 * time.Second, // more than any lock takes, and less than a runtime's patience
+		Timeout:    90 * time.Second, // more than an IPAM plugin takes that asks a network, and less than a runtime's patience
 	}
 }
 

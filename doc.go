@@ -87,9 +87,9 @@
 // The results of plugins chain: [skel.Request] carries the previous one decoded,
 // from any version, and [types.Result.Merge] adds to it without losing what it
 // held; [skel.Request.Extend] is that for a plugin that makes an interface. The runtime
-// of a test is [github.com/cnikit/cnikit/skel/skeltest.Runtime],
-// and [github.com/cnikit/cnikit/skel/skeltest.Conformance] examines a plugin by the rules
-// of this text.
+// of a test is [github.com/cnikit/cnikit/skel/skeltest.Runtime], and
+// [github.com/cnikit/cnikit/skel/skeltest.Conformance] examines a plugin by the rules
+// of the specification.
 //
 // # Section 4: plugin delegation
 //
@@ -117,7 +117,10 @@
 // and changes nothing, Del agrees with what is gone. An attachment is a
 // [github.com/cnikit/cnikit/netutil.Owner], by whose mark DEL and GC find what ADD made
 // when nothing else is left to tell: [github.com/cnikit/cnikit/netutil.Detach] and
-// [github.com/cnikit/cnikit/netutil.Collect]. Its masquerading (the well-known key ipMasq) and its port maps (the
-// capability portMappings) keep a container as an element of a set, so that rules
-// do not grow with containers.
+// [github.com/cnikit/cnikit/netutil.Collect].
+//
+// Masquerading (the well-known key ipMasq) and port maps (the capability
+// portMappings) keep a container as an element of a set, so that rules do not grow
+// with containers: [github.com/cnikit/cnikit/netutil.Masquerade] and
+// [github.com/cnikit/cnikit/netutil.PortMapper].
 package cnikit

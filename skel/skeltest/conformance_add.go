@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cnikit/cnikit/types"
 )
@@ -115,6 +116,24 @@ func addChecks() []check {
 				t.names(t.refusesBy(t.call("ADD").set("CNI_NETNS", path), "CNI_NETNS="+path, types.ErrInvalidEnvironmentVariables), "CNI_NETNS="+path, "CNI_NETNS")
 			}
 		}},
+		{id: "ADD-013", needs: needPlainAdd, kinds: kernel, run: func(t *trial) {
+			c := t.call("ADD")
+			if t.x.target.Profile.Kind == KindInterface {
+				c.with("prevResult", map[string]any{
+					"cniVersion": t.v.String(),
+					"interfaces": []any{map[string]any{"name": "foreign0", "mac": "02:00:00:99:99:99"}},
+					"routes":     []any{map[string]any{"dst": "192.0.2.0/24"}},
+				})
+			}
+			s := t.works(c, "ADD with prevResult")
+			got, _ := s.object()
+			for _, entry := range list(decoded(mustJSON(c.conf["prevResult"])), "interfaces") {
+				if has(list(got, "interfaces"), map[string]any{"name": entry["name"]}) {
+					return
+				}
+			}
+			t.fail("nothing of prevResult is in the result: %s", s.summary())
+		}},
 		{id: "ADD-015", needs: needAdd, kinds: iface, run: func(t *trial) {
 			_, _, err := t.another().addVeth(t.box(), "foreign0", "x0", netip.MustParsePrefix("10.99.0.2/24"), netip.Addr{})
 			t.must(err)
@@ -139,6 +158,12 @@ func addChecks() []check {
 					t.fail("after ADD the address %s is still tentative", a.prefix)
 				}
 			}
+		}},
+		{id: "ADD-020", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			t.creates()
+			_, _, err := t.another().addVeth(t.box(), "foreign0", "x0", netip.MustParsePrefix("10.99.0.2/24"), netip.MustParseAddr("10.99.0.1"))
+			t.must(err)
+			t.accepts(t.call("ADD"), "ADD in a container that has a default route already")
 		}},
 		{id: "ADD-021", needs: needDelegate, kinds: iface, run: func(t *trial) {
 			t.added()
@@ -195,6 +220,53 @@ func addChecks() []check {
 			t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: text}))
 			t.refuses(t.call("ADD"), "an IPAM result whose address is on interface 99")
 		}},
+		{id: "ADD-025", run: func(t *trial) {
+			t.needsCanAdd()
+			s := t.run(t.call("ADD"))
+			if !s.failed() {
+				t.run(t.call("DEL"))
+				return
+			}
+			t.run(t.call("STATUS"))
+			if s := t.run(t.call("ADD")); s.failed() {
+				t.na("ADD does not succeed after STATUS either: %s", s.summary())
+			}
+			t.fail("ADD succeeds after STATUS alone: %s", s.summary())
+		}},
+		{id: "ADD-026", needs: needDelegate, once: true, run: func(t *trial) {
+			limit := t.patience()
+			t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Sleep: 3 * limit}))
+			if s := t.bounded(t.call("ADD")); s.Problem == "" && !s.failed() {
+				t.fail("ADD succeeds although the IPAM plugin says nothing")
+			}
+		}},
+	}
+}
+
+// patience is how long the author says that an execution may take, by a limit in the
+// profile. The kit's own is no statement about the plugin.
+func (t *trial) patience() time.Duration {
+	if t.x.target.Profile.TimeoutSeconds <= 0 {
+		t.na("the profile does not say by timeoutSeconds how long the plugin may take")
+	}
+	return t.x.target.Profile.timeout()
+}
+
+// bounded runs a request that keeps the plugin waiting. Its own limit is to end it, not
+// the kit's.
+func (t *trial) bounded(c *call) *Step {
+	s := t.run(c)
+	if s.Problem != "" {
+		t.x.hung.Add(-1) // as it was asked to
+		t.fail("%s: %s", s.Command, s.Problem)
+	}
+	return s
+}
+
+// needsCanAdd ends the check where no ADD can be tried.
+func (t *trial) needsCanAdd() {
+	if !t.x.canAdd() {
+		t.na("it takes network namespaces: %s", t.x.whyNot)
 	}
 }
 

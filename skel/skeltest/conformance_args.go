@@ -2,7 +2,14 @@
 
 package skeltest
 
-import "github.com/cnikit/cnikit/types"
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cnikit/cnikit/types"
+)
 
 func argsChecks() []check {
 	return []check{
@@ -51,6 +58,24 @@ func argsChecks() []check {
 		{id: "ARG-015", run: func(t *trial) {
 			t.baselineDEL()
 			t.accepts(t.call("DEL").with("args", map[string]any{"cni": map[string]any{"labels": 5}, "x": []any{}}), "args of odd types")
+		}},
+		{id: "ARG-019", needs: needPlainAdd, once: true, run: func(t *trial) {
+			mark := "cnitest-escape-" + t.id
+			for _, value := range []string{"../" + mark, "../../" + mark, "/" + mark, "$(touch " + mark + ")", "'; touch " + mark + "; '"} {
+				c := t.call("ADD").set("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAME="+value+";K8S_POD_NAMESPACE="+value)
+				c.dir = t.dir
+				t.run(c.with("args", map[string]any{"cni": map[string]any{"labels": []any{map[string]any{"key": value, "value": value}}, "name": value}}))
+				t.run(t.call("DEL"))
+			}
+			t.must(filepath.WalkDir(t.dir, func(path string, d fs.DirEntry, err error) error {
+				if err == nil && d.Name() == mark {
+					t.fail("an argument became a path: %s", strings.TrimPrefix(path, t.dir))
+				}
+				return err
+			}))
+			if _, err := os.Lstat(filepath.Join(filepath.Dir(t.dir), mark)); err == nil {
+				t.fail("an argument became a path, outside of the directory of the case")
+			}
 		}},
 		{id: "ARG-020", needs: needPlainAdd, once: true, run: func(t *trial) {
 			t.withoutLeftovers("ADD with CNI_ARGS, DEL without", func() {

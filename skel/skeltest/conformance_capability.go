@@ -5,6 +5,7 @@ package skeltest
 import (
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/cnikit/cnikit/types"
 )
@@ -32,6 +33,12 @@ func capabilityChecks() []check {
 		return e
 	}
 	return []check{
+		ports("CAP-001", func(t *trial, c *call, entry map[string]any) {
+			for _, e := range []map[string]any{changed(entry, "protocol", "udp"), changed(entry, "hostPort", 18099), changed(entry, "containerPort", 8080)} {
+				t.accepts(with(c, e), fmt.Sprintf("port mapping %v", e))
+				t.run(t.call("DEL"))
+			}
+		}),
 		ports("CAP-003", func(t *trial, c *call, entry map[string]any) {
 			t.works(c, "ADD")
 			usual := t.state(t.host)
@@ -63,12 +70,36 @@ func capabilityChecks() []check {
 		ports("CAP-008", func(t *trial, c *call, _ map[string]any) {
 			t.accepts(c.clone().with("runtimeConfig", map[string]any{"portMappings": []any{}}), "portMappings that is empty")
 		}),
+		ports("CAP-009", func(t *trial, c *call, entry map[string]any) {
+			t.accepts(with(c, changed(entry, "hostIP", "fd00::1")), "a port mapping for IPv6, of a container that has IPv4")
+			t.run(t.call("DEL"))
+			t.accepts(with(c, changed(entry, "hostIP", "0.0.0.0")), "hostIP 0.0.0.0")
+			t.run(t.call("DEL"))
+		}),
 		ports("CAP-010", func(t *trial, c *call, entry map[string]any) {
 			t.accepts(with(c, changed(entry, "protocol", "TCP")), "protocol TCP")
 			t.run(t.call("DEL"))
 			t.refusesBy(with(c, changed(entry, "protocol", "icmp")), "protocol icmp", types.ErrInvalidNetworkConfig, types.ErrDecodingFailure)
 			t.run(t.call("DEL"))
 		}),
+		ports("CAP-011", func(t *trial, c *call, entry map[string]any) {
+			t.refuses(with(c, entry, changed(entry, "containerPort", 8081)), "two port mappings of one host port")
+			t.run(t.call("DEL"))
+		}),
+		{id: "CAP-018", needs: needPlainAdd, kinds: []Kind{KindInterface, KindMeta}, once: true, run: func(t *trial) {
+			c := t.call("ADD").with("dns", map[string]any{"nameservers": []string{"192.0.2.9"}})
+			t.capability(c, "dns", map[string]any{"servers": []string{"192.0.2.77"}, "searches": []string{"x.example"}})
+			s := t.works(c, "ADD with runtimeConfig.dns")
+			object, _ := s.object()
+			dns, _ := object["dns"].(map[string]any)
+			if dns["servers"] != nil || dns["searches"] != nil {
+				t.fail("the result has the names of runtimeConfig.dns: %v", dns)
+			} else if !strings.Contains(fmt.Sprint(dns["nameservers"]), "192.0.2.77") {
+				t.na("it does not read runtimeConfig.dns")
+			} else if !same(dns["nameservers"], []string{"192.0.2.77"}) || !same(dns["search"], []string{"x.example"}) {
+				t.fail("runtimeConfig.dns does not replace dns: %v", dns)
+			}
+		}},
 		{id: "CAP-019", needs: needAdd, kinds: []Kind{KindChained}, run: func(t *trial) {
 			if t.call("ADD").conf["runtimeConfig"] == nil {
 				t.na("the profile has no runtimeConfig")
@@ -79,4 +110,15 @@ func capabilityChecks() []check {
 			})
 		}},
 	}
+}
+
+// capability sets one value of runtimeConfig and keeps the others.
+func (t *trial) capability(c *call, key string, value any) *call {
+	config, _ := c.conf["runtimeConfig"].(map[string]any)
+	config = maps.Clone(config)
+	if config == nil {
+		config = map[string]any{}
+	}
+	config[key] = value
+	return c.with("runtimeConfig", config)
 }

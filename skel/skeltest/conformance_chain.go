@@ -5,6 +5,8 @@ package skeltest
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
+	"strings"
 
 	"github.com/cnikit/cnikit/types"
 )
@@ -113,6 +115,25 @@ func chainChecks() []check {
 				t.fail("prevResult absent and null differ: %s, and %s", without.summary(), null.summary())
 			}
 		}},
+		{id: "CHAIN-025", needs: needAdd, kinds: chained, run: func(t *trial) {
+			c := t.call("ADD")
+			name := t.x.target.Profile.ifName()
+			mac, _, err := t.host.addVeth(t.another(), name, "far0", netip.Prefix{}, netip.Addr{})
+			t.must(err)
+			before := *t.link(t.host, name)
+			prev := decodedInto(c)
+			interfaces, _ := prev["interfaces"].([]any)
+			prev["interfaces"] = append([]any{map[string]any{"name": name, "mac": mac}}, interfaces...)
+			for _, ip := range list(prev, "ips") {
+				ip["interface"] = 2
+			}
+			t.accepts(c, "ADD when the host has a link of the same name")
+			after := t.link(t.host, name)
+			if after == nil || after.mac != before.mac || after.mtu != before.mtu || after.up != before.up || after.master != before.master || len(after.addrs) != len(before.addrs) {
+				t.fail("ADD changes link %s of the host instead of that of the container", name)
+			}
+			t.run(t.call("DEL"))
+		}},
 		passes("CHAIN-026", func(_ *trial, prev map[string]any) {
 			for _, ip := range list(prev, "ips") {
 				delete(ip, "interface")
@@ -142,6 +163,40 @@ func chainChecks() []check {
 				t.fail("the address ::ffff:10.88.0.2/120 becomes %s, want %s", a[0], testAddr)
 			}
 		}),
+		{id: "CHAIN-031", needs: needAdd, kinds: chained, run: func(t *trial) {
+			c := t.call("ADD")
+			prev, name := decodedInto(c), t.x.target.Profile.ifName()
+			for _, i := range list(prev, "interfaces") {
+				if t.v >= types.V110 {
+					i["mtu"] = 1500
+				}
+			}
+			s := t.works(c, "ADD")
+			got, _ := s.object()
+			l := t.link(t.box(), name)
+			if l == nil {
+				t.fail("ADD takes the interface away, and the result has it")
+				return
+			}
+			for _, i := range list(got, "interfaces") {
+				sandbox, _ := i["sandbox"].(string)
+				if i["name"] != name || sandbox == "" {
+					continue
+				}
+				if mac, _ := i["mac"].(string); !strings.EqualFold(mac, l.mac) {
+					t.fail("the interface has MAC %s, and the result says %s", l.mac, mac)
+				}
+				if mtu, ok := integer(i["mtu"]); ok && int(mtu) != l.mtu {
+					t.fail("the interface has MTU %d, and the result says %d", l.mtu, mtu)
+				}
+			}
+			for _, a := range addresses(got) {
+				if p, ok := prefix(a); ok && !l.has(p) {
+					t.fail("the result says address %s, which the interface has not", p)
+				}
+			}
+			t.run(t.call("DEL"))
+		}},
 		{id: "CHAIN-032", needs: needPlainAdd, kinds: []Kind{KindInterface, KindIPAM}, run: func(t *trial) {
 			t.accepts(t.call("ADD").with("prevResult", map[string]any{"cniVersion": t.v.String(), "ip4": map[string]any{"ip": "192.0.2.7/24"}}), "a prevResult before there was one")
 			t.run(t.call("DEL"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cnikit/cnikit/types"
@@ -94,6 +95,20 @@ func confChecks() []check {
 				}
 			}
 		}},
+		{id: "CONF-039", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
+			ipam, _ := t.call("ADD").conf["ipam"].(map[string]any)
+			wanted := list(ipam, "routes")
+			if len(wanted) == 0 {
+				t.na("the profile has no ipam.routes")
+			}
+			r := t.added()
+			for _, route := range wanted {
+				if !has(routes(r), map[string]any{"dst": route["dst"]}) {
+					t.fail("ipam.routes has a route to %v, the result has not: %v", route["dst"], routes(r))
+				}
+			}
+			t.run(t.call("DEL"))
+		}},
 		{id: "CONF-044", once: true, run: func(t *trial) {
 			text := string(t.call("DEL").text())
 			for what, spoiled := range map[string]string{
@@ -107,6 +122,18 @@ func confChecks() []check {
 		}},
 		{id: "CONF-045", once: true, run: func(t *trial) {
 			t.refusesBy(t.call("DEL").without("cniVersion").with("CNIVERSION", "99.0.0"), "CNIVERSION 99.0.0", types.ErrIncompatibleCNIVersion)
+		}},
+		{id: "CONF-046", run: func(t *trial) {
+			if !slices.Contains(t.supported(), any("1.0.0")) {
+				t.na("it does not support 1.0.0")
+			}
+			known := map[string]any{"cniVersions": []string{"1.0.0", "1.1.0"}, "disableGC": false, "loadOnlyInlinedPlugins": false, "args": map[string]any{}}
+			for key, value := range known {
+				newer, older := t.run(t.call("DEL").with(key, value)), t.run(t.call("DEL").with(key, value).with("cniVersion", "1.0.0"))
+				if !newer.failed() && older.failed() {
+					t.fail("%s is good in 1.1.0, and refused in 1.0.0: %s", key, older.summary())
+				}
+			}
 		}},
 	}
 }

@@ -78,6 +78,19 @@ func delChecks() []check {
 			}
 		}},
 		{id: "DEL-011", run: func(t *trial) { t.accepts(t.call("DEL"), "DEL of a container that never was") }},
+		{id: "DEL-012", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			t.withoutLeftovers("DEL of which one step fails, that of the IPAM plugin", func() {
+				result := t.added()
+				t.delegateFails(types.CommandDel)
+				t.run(t.del(result))
+				t.gone()
+			})
+			file := filepath.Join(t.dir, "file")
+			t.must(writeEmpty(file))
+			t.must(t.delegate.Forget())
+			t.run(t.call("DEL").set("CNI_NETNS", file))
+			t.calls(types.CommandDel)
+		}},
 		{id: "DEL-014", needs: needDelegate, run: func(t *trial) {
 			t.works(t.call("ADD"), "ADD")
 			t.forward(t.call("DEL").unset("CNI_NETNS"))
@@ -128,6 +141,23 @@ func delChecks() []check {
 				t.fail("DEL removes a link %s that is not its own", name)
 			}
 		}},
+		{id: "DEL-026", needs: needPlainAdd, once: true, run: func(t *trial) {
+			found := false
+			for what, change := range t.changes() {
+				if s := t.run(change(t.call("ADD"))); !s.failed() {
+					t.run(t.call("DEL"))
+					continue
+				}
+				found = true
+				t.withoutLeftovers("DEL with "+what+", which ADD refuses", func() {
+					result := t.added()
+					t.accepts(change(t.del(result)), "DEL with "+what+", which ADD refuses")
+				})
+			}
+			if !found {
+				t.na("it refuses no configuration that the kit can think of")
+			}
+		}},
 		{id: "DEL-027", run: func(t *trial) {
 			t.refusesBy(t.call("DEL").with("cniVersion", "99.0.0"), "DEL in version 99.0.0", types.ErrIncompatibleCNIVersion)
 		}},
@@ -162,3 +192,27 @@ func (t *trial) reset() {
 }
 
 func (t *trial) last() *Step { return &t.steps[len(t.steps)-1] }
+
+// changes are changes of a configuration that can be decoded and that a plugin may
+// refuse.
+func (t *trial) changes() map[string]func(*call) *call {
+	all := map[string]func(*call) *call{
+		"a nameserver that is no address": func(c *call) *call {
+			return c.with("dns", map[string]any{"nameservers": []string{"no-address"}})
+		},
+		"a negative mtu": func(c *call) *call { return c.with("mtu", -1) },
+	}
+	c := t.call("ADD")
+	if ipam, ok := c.conf["ipam"].(map[string]any); ok && ipam["ranges"] != nil {
+		all["a range of another network's size"] = func(c *call) *call {
+			c, _ = t.ranges(`[[{"subnet":"10.88.0.0/24","rangeStart":"10.99.0.1"}]]`, c)
+			return c
+		}
+	}
+	if config, ok := c.conf["runtimeConfig"].(map[string]any); ok && config["portMappings"] != nil {
+		all["port 0"] = func(c *call) *call {
+			return c.with("runtimeConfig", map[string]any{"portMappings": []any{map[string]any{"hostPort": 0, "containerPort": 0, "protocol": "tcp"}}})
+		}
+	}
+	return all
+}

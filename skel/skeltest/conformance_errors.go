@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -66,6 +68,34 @@ func errorChecks() []check {
 		{id: "ERR-008", run: func(t *trial) {
 			t.refusesBy(t.call("ADD").with("cniVersion", "99.0.0"), "ADD in version 99.0.0", types.ErrIncompatibleCNIVersion)
 		}},
+		{id: "ERR-009", run: func(t *trial) {
+			const value = "some-value"
+			for _, command := range t.commands() {
+				s := t.run(t.call(command).with("x-cnitest", value))
+				if code, _ := s.code(); code == types.ErrUnsupportedField {
+					t.names(s, command+" with an unknown key", "x-cnitest", value)
+				}
+			}
+		}},
+		{id: "ERR-010", needs: needPlainAdd, run: func(t *trial) {
+			result := t.added()
+			wrong := t.check(maps.Clone(result))
+			wrong.conf["prevResult"] = map[string]any{"cniVersion": t.v.String(), "ips": []any{map[string]any{"address": "192.0.2.7/24"}}}
+			for what, c := range map[string]*call{
+				"a second ADD":                    t.call("ADD"),
+				"CHECK with another address":      wrong,
+				"CHECK with a namespace gone":     t.check(result).set("CNI_NETNS", filepath.Join(t.dir, "gone")),
+				"DEL in version 99.0.0":           t.call("DEL").with("cniVersion", "99.0.0"),
+				"DEL of something else":           t.call("DEL").set("CNI_IFNAME", "other0"),
+				"CHECK of an attachment of ours":  t.check(result),
+				"CHECK without the configuration": t.check(result).without("ipam"),
+			} {
+				if code, _ := t.run(c).code(); code == types.ErrUnknownContainer {
+					t.fail("%s: code 3, that there is nothing to clean up, and there is", what)
+				}
+			}
+			t.run(t.call("DEL"))
+		}},
 		{id: "ERR-012", run: func(t *trial) {
 			t.refusesBy(t.call("ADD").set("CNI_CONTAINERID", "a b"), "a container ID with a space", types.ErrInvalidEnvironmentVariables)
 		}},
@@ -79,6 +109,10 @@ func errorChecks() []check {
 		{id: "ERR-015", run: func(t *trial) {
 			t.refusesBy(t.call("ADD").with("name", ""), "an empty name", types.ErrInvalidNetworkConfig)
 			t.refusesBy(t.call("DEL").with("name", "a/b"), "the name a/b", types.ErrInvalidNetworkConfig)
+		}},
+		{id: "ERR-018", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
+			full := t.exhausted()
+			t.wantCode(t.run(full(t.call("STATUS"))), "STATUS without an address left", types.ErrPluginNotAvailable, types.ErrLimitedConnectivity)
 		}},
 		{id: "ERR-019", run: func(t *trial) {
 			for _, s := range t.errors() {
@@ -117,6 +151,22 @@ func errorChecks() []check {
 				if s := t.run(t.call("VERSION").writes(output)); s.Exit == 0 {
 					t.fail("VERSION succeeds although standard output is %s", output)
 				}
+			}
+		}},
+		{id: "ERR-028", needs: needDelegate, run: func(t *trial) {
+			t.delegateFails(types.CommandGC)
+			s := t.run(t.call("GC"))
+			if !s.failed() {
+				t.na("GC succeeds when that of the IPAM plugin fails, which GC-012 judges")
+			}
+			if all, rest := s.documents(); len(all) != 1 || len(rest) > 0 {
+				t.fail("the errors of GC are not one object: %s", s.summary())
+			}
+		}},
+		{id: "ERR-029", needs: needDelegate, run: func(t *trial) {
+			for _, text := range []string{`{"code":111}`, `{"code":111,"msg":"no","x-cnitest":[1]}`, `{"cniVersion":"9.9.9","code":111,"msg":"no"}`} {
+				t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: text, Exit: 1}))
+				t.refusesBy(t.call("ADD"), "the error "+text+" of the IPAM plugin", 111)
 			}
 		}},
 	}

@@ -3,74 +3,17 @@
 package skeltest
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/cnikit/cnikit/types"
 )
-
-func statusChecks() []check {
-	return []check{
-		{id: "STA-001", run: func(t *trial) {
-			s := t.run(t.call("STATUS"))
-			if code, _ := s.code(); s.failed() && (!t.x.canAdd() || !t.x.works[t.v]) {
-				t.na("it is not ready, with code %d, and nor does ADD succeed here", uint(code))
-			} else if s.failed() {
-				t.fail("STATUS fails although ADD succeeds: %s", s.summary())
-			}
-		}},
-		{id: "STA-004", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
-			full := t.exhausted()
-			t.refuses(full(t.call("STATUS")), "STATUS without an address left")
-		}},
-		{id: "STA-005", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
-			full := t.exhausted()
-			t.wantCode(t.run(full(t.call("STATUS"))), "STATUS without an address left", types.ErrPluginNotAvailable, types.ErrLimitedConnectivity)
-		}},
-		{id: "STA-007", needs: needDelegate, run: func(t *trial) {
-			t.works(t.call("ADD"), "ADD")
-			t.delegateFails(types.CommandStatus)
-			t.run(t.call("STATUS"))
-			t.accepts(t.call("DEL"), "DEL after a STATUS that failed")
-		}},
-		{id: "STA-008", needs: needDelegate, run: func(t *trial) { t.forward(t.call("STATUS")) }},
-		{id: "STA-009", needs: needDelegate, run: func(t *trial) {
-			t.must(t.delegate.Answer(types.CommandStatus, "", Answer{Stdout: `{"cniVersion":"1.1.0","code":51,"msg":"the kit says no"}`, Exit: 1}))
-			t.refusesBy(t.call("STATUS"), "STATUS when that of the IPAM plugin fails", types.ErrLimitedConnectivity)
-		}},
-		{id: "STA-011", run: func(t *trial) {
-			if s := t.works(t.call("STATUS"), "STATUS"); len(s.Stdout) > 0 {
-				t.fail("STATUS prints something: %s", s.summary())
-			}
-		}},
-		{id: "STA-012", run: func(t *trial) {
-			if t.x.namespaces {
-				t.box()
-			}
-			before := t.states()
-			t.run(t.call("STATUS"))
-			if diff := Diff(before, t.states()); diff != "" {
-				t.fail("STATUS changes something:\n%s", diff)
-			}
-		}},
-		{id: "STA-013", run: func(t *trial) {
-			if s := t.run(t.call("STATUS")); s.Duration > 5*time.Second {
-				t.fail("STATUS takes %v", s.Duration)
-			}
-		}},
-		{id: "STA-018", run: func(t *trial) {
-			if t.x.delegates {
-				t.na("the configuration names a delegate")
-			}
-			t.works(t.call("STATUS"), "STATUS")
-			if s := t.run(t.call("STATUS").unset("CNI_PATH")); s.failed() {
-				t.fail("STATUS without CNI_PATH: %s", s.summary())
-			}
-		}},
-	}
-}
 
 func gcChecks() []check {
 	stateful := []Kind{KindInterface, KindIPAM}
@@ -147,6 +90,18 @@ func gcChecks() []check {
 			t.run(t.call("DEL"))
 		}},
 		harmless("GC-007", "GC of another network", false, func(t *trial) *call { return gc(t, []any{}).with("name", "conformance-b") }),
+		{id: "GC-009", needs: needDelegate, kinds: []Kind{KindInterface}, run: func(t *trial) {
+			one, both := t.two()
+			if one == both {
+				t.na("an attachment leaves nothing outside of its container")
+			}
+			t.delegateFails(types.CommandGC)
+			t.run(gc(t, t.valid(0)))
+			if diff := Diff(one, t.states()); diff != "" {
+				t.fail("GC when that of the IPAM plugin fails leaves:\n%s", diff)
+			}
+		}},
+		{id: "GC-009", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) { t.obstructed(gc(t, t.valid(0))) }},
 		{id: "GC-010", run: func(t *trial) { t.accepts(gc(t, []any{}), "GC with nothing stale") }},
 		{id: "GC-011", needs: needDelegate, run: func(t *trial) {
 			t.forward(gc(t, t.valid(0)))
@@ -194,6 +149,45 @@ func gcChecks() []check {
 		{id: "GC-024", run: func(t *trial) {
 			t.works(gc(t, []any{}), "GC")
 			t.accepts(gc(t, []any{}), "a second GC")
+		}},
+		{id: "GC-026", needs: needPlainAdd, kinds: stateful, run: func(t *trial) {
+			t.works(t.call("ADD"), "ADD")
+			foreign := t.foreign()
+			if len(foreign) == 0 {
+				t.na("it keeps nothing in its directory")
+			}
+			t.run(gc(t, []any{}))
+			for _, path := range foreign {
+				if _, err := os.Lstat(path); err != nil {
+					t.fail("GC removes %s, which the plugin has not made", strings.TrimPrefix(path, t.dir))
+				}
+			}
+			t.run(t.call("DEL"))
+		}},
+		{id: "GC-028", needs: needPlainAdd, kinds: stateful, once: true, run: func(t *trial) {
+			t.works(t.check(t.readable()), "CHECK after ADD")
+			t.works(t.call("DEL"), "DEL")
+			const n = 4
+			add := t.crowded(n)
+			var valid []any
+			for i := range n {
+				valid = append(valid, map[string]any{"containerID": add(i).env["CNI_CONTAINERID"], "ifname": t.x.target.Profile.ifName()})
+			}
+			for range 3 {
+				steps := t.parallel(n+1, func(i int) *call {
+					if i == n {
+						return gc(t, valid)
+					}
+					return add(i)
+				})
+				for i, s := range steps[:n] {
+					if result, err := s.object(); err == nil && !s.failed() {
+						c := add(i).set("CNI_COMMAND", "CHECK").with("prevResult", result)
+						t.accepts(c, "CHECK of what was attached while GC ran")
+					}
+					t.works(add(i).set("CNI_COMMAND", "DEL").without("prevResult"), "DEL")
+				}
+			}
 		}},
 	}
 }
@@ -248,4 +242,66 @@ func (t *trial) second() {
 	if kernel && slices.Contains(t.linkNames(n), t.x.target.Profile.ifName()) && !t.x.target.Profile.Existing {
 		t.must(n.delLink(t.x.target.Profile.ifName(), ""))
 	}
+}
+
+// foreign puts files into each directory in which the plugin keeps files, as another
+// program may, and returns their paths: one of another name, and one that looks like a
+// record and cannot be read.
+func (t *trial) foreign() (paths []string) {
+	dirs := map[string]string{}
+	t.must(filepath.WalkDir(filepath.Join(t.dir, "data"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			dirs[filepath.Dir(path)] = path
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}))
+	for dir := range dirs {
+		for _, name := range []string{"cnitest-foreign", "10.88.0.200"} {
+			path := filepath.Join(dir, name)
+			t.must(os.WriteFile(path, []byte("\x00 not\x00a record"), 0o600))
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// obstructed checks that a GC which cannot remove one of two reservations removes the
+// other.
+func (t *trial) obstructed(c *call) {
+	t.warm()
+	t.works(t.call("ADD"), "ADD")
+	var files [2][]string
+	for i := range files {
+		before := t.files()
+		t.works(t.call("ADD").set("CNI_CONTAINERID", t.container(i+1)), "ADD of another container")
+		files[i] = slices.DeleteFunc(t.files(), func(path string) bool { return slices.Contains(before, path) })
+	}
+	if len(files[0]) == 0 || len(files[1]) == 0 {
+		t.na("an attachment leaves no file of its own")
+	}
+	for _, path := range files[0] {
+		t.must(os.Remove(path))
+		t.must(os.MkdirAll(filepath.Join(path, "full"), 0o755))
+	}
+	t.run(c)
+	for _, path := range files[1] {
+		if _, err := os.Lstat(path); err == nil {
+			t.fail("GC cannot remove one reservation and does not go on to the other, %s", strings.TrimPrefix(path, t.dir))
+		}
+	}
+}
+
+// files returns the paths of the files that the plugin keeps.
+func (t *trial) files() (paths []string) {
+	snapshot, err := SnapshotDir(filepath.Join(t.dir, "data"))
+	t.must(err)
+	for line := range strings.Lines(string(snapshot)) {
+		if name := strings.TrimSpace(strings.TrimPrefix(line, "file ")); !strings.HasSuffix(name, "/") {
+			paths = append(paths, filepath.Join(t.dir, "data", name))
+		}
+	}
+	return paths
 }

@@ -3,10 +3,17 @@
 package skeltest
 
 import (
+	"errors"
+	"io/fs"
+	"maps"
 	"net/netip"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cnikit/cnikit/types"
 )
 
 func lifeChecks() []check {
@@ -43,6 +50,51 @@ func lifeChecks() []check {
 				t.na("it does not work without ipam")
 			}
 		}},
+		{id: "LIFE-008", needs: needPlainAdd, once: true, run: func(t *trial) {
+			t.withoutLeftovers("ADD and DEL of one attachment at once, and then DEL", func() {
+				for range 4 {
+					add, del := t.call("ADD"), t.call("DEL")
+					t.parallel(2, func(i int) *call { return []*call{add, del}[i] })
+					t.accepts(t.call("DEL"), "DEL after ADD and DEL of one attachment at once")
+				}
+			})
+		}},
+		{id: "LIFE-010", needs: needPlainAdd, kinds: kernel, once: true, run: func(t *trial) {
+			t.patience()
+			t.works(t.call("ADD"), "ADD")
+			t.works(t.call("DEL"), "DEL")
+			release, n, err := holdLocks(filepath.Join(t.dir, "data"))
+			t.must(err)
+			defer release()
+			if n == 0 {
+				t.na("it keeps no lock in its directory")
+			}
+			if s := t.bounded(t.call("ADD")); s.failed() && s.Problem == "" {
+				t.wantCode(s, "ADD while another process holds the lock", types.ErrTryAgainLater)
+			} else if s.Problem == "" {
+				t.na("the file is not its lock")
+			}
+		}},
+		{id: "LIFE-011", needs: needDelegate, kinds: kernel, once: true, run: func(t *trial) { t.unlocked() }},
+		{id: "LIFE-012", needs: needPlainAdd, once: true, run: func(t *trial) {
+			cycle := func(i int) {
+				t.works(t.call("ADD").set("CNI_CONTAINERID", t.container(i)), "ADD")
+				t.works(t.call("DEL").set("CNI_CONTAINERID", t.container(i)), "DEL")
+			}
+			cycle(1)
+			before, size := t.states(), t.size()
+			const cycles = 10
+			for i := range cycles {
+				cycle(i + 2)
+			}
+			if diff := Diff(before, t.states()); diff != "" {
+				t.fail("%d cycles of ADD and DEL leave:\n%s", cycles, diff)
+			}
+			// A counter may have a digit more; a journal has a line more each time.
+			if grown := t.size() - size; grown >= 8*cycles {
+				t.fail("%d cycles of ADD and DEL let the files grow by %d bytes", cycles, grown)
+			}
+		}},
 		{id: "LIFE-009", needs: needPlainAdd, once: true, run: func(t *trial) { t.survives() }},
 		{id: "LIFE-013", needs: needPlainAdd, kinds: kernel, once: true, run: func(t *trial) {
 			if t.x.target.inProcess() != nil {
@@ -58,6 +110,21 @@ func lifeChecks() []check {
 			if diff := Diff(before, t.states()); strings.Contains(diff, "-file") {
 				t.fail("DEL from one network takes from another:\n%s", diff)
 			}
+		}},
+		{id: "LIFE-017", needs: needPlainAdd, once: true, run: func(t *trial) {
+			t.withoutLeftovers("ADD, and DEL when the configuration has lost what it said", func() {
+				t.works(t.call("ADD"), "ADD")
+				c := t.call("DEL")
+				for key, value := range c.conf {
+					if ipam, ok := value.(map[string]any); ok && key == "ipam" {
+						maps.DeleteFunc(ipam, func(_ string, v any) bool { _, text := v.(string); return !text })
+					} else if !slices.Contains([]string{"cniVersion", "name", "type"}, key) {
+						delete(c.conf, key)
+					}
+				}
+				t.run(c)
+				t.gone()
+			})
 		}},
 		{id: "LIFE-019", needs: needAdd, kinds: []Kind{KindInterface}, once: true, run: func(t *trial) {
 			stem := strings.Repeat("0", 63-len(t.id)) + t.id
@@ -164,4 +231,44 @@ func (t *trial) survives() {
 		t.fail("after an ADD that was killed, the next one does not end: %s", s.Problem)
 	}
 	t.run(t.call("DEL"))
+}
+
+// size is the size of all that the plugin keeps in the directory of the case.
+func (t *trial) size() (bytes int64) {
+	t.must(filepath.WalkDir(filepath.Join(t.dir, "data"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	}))
+	return bytes
+}
+
+// unlocked checks that an ADD whose delegate takes its time keeps no other ADD waiting.
+func (t *trial) unlocked() {
+	slow := t.container(1)
+	pipe, err := t.delegate.hold(types.CommandAdd, slow)
+	t.must(err)
+	waiting := make(chan Step, 1)
+	c := t.call("ADD").named(slow, t.another().Path())
+	c.timeout = 2 * t.x.target.Profile.timeout() // it waits for the other one
+	go func() { waiting <- t.execute(c, nil) }()
+	release, err := openWhenRead(pipe, t.x.target.Profile.timeout())
+	if err != nil {
+		t.steps = append(t.steps, <-waiting)
+		t.na("its delegate is not run: %v", err)
+	}
+	if s := t.run(t.call("ADD")); s.Problem != "" {
+		t.fail("while the IPAM plugin of one ADD takes its time, another ADD waits: %s", s.Problem)
+	}
+	_, err = release.Write(mustJSON(t.ipamResult()))
+	<-waiting
+	t.must(errors.Join(err, release.Close()))
 }

@@ -32,6 +32,12 @@ func protoChecks() []check {
 				t.fail("two executions differ: %s, then %s", a.summary(), b.summary())
 			}
 		}},
+		{id: "PROTO-004", needs: needDelegate, once: true, run: func(t *trial) {
+			first := filepath.Join(t.dir, "first")
+			t.must(os.MkdirAll(filepath.Join(first, t.delegate.Name), 0o755))
+			c := t.call("ADD")
+			t.accepts(c.set("CNI_PATH", first+string(os.PathListSeparator)+c.env["CNI_PATH"]), "ADD with a directory that is named like the IPAM plugin")
+		}},
 		{id: "PROTO-005", once: true, run: func(t *trial) {
 			for command, want := range map[string]bool{"VERSION": true, "DEL": false} {
 				s := t.run(t.call("DEL").set("CNI_COMMAND", command))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -102,6 +103,13 @@ func resultChecks() []check {
 			for _, i := range list(r, "interfaces") {
 				if path, ok := i["socketPath"].(string); i["socketPath"] != nil && (!ok || !strings.HasPrefix(path, "/")) {
 					t.fail("socketPath %v is not an absolute path", i["socketPath"])
+				}
+			}
+		}),
+		judge("RES-015", nil, func(t *trial, r map[string]any) {
+			for _, i := range list(r, "interfaces") {
+				if id, ok := i["pciID"].(string); i["pciID"] != nil && (!ok || id == "" || strings.ContainsAny(id, " /\t\n")) {
+					t.fail("pciID %v is no identifier of a device", i["pciID"])
 				}
 			}
 		}),
@@ -234,6 +242,32 @@ func resultChecks() []check {
 				t.fail("%s is null", path)
 			}
 		}),
+		{id: "RES-036", needs: needDelegate, kinds: iface, run: func(t *trial) {
+			if t.v < types.V030 {
+				t.na("it is about versions since 0.3.0")
+			}
+			r := t.added()
+			for _, a := range t.own().addrs {
+				if !slices.Contains(addresses(r), a.prefix.String()) {
+					t.fail("the link has address %s, the result has not: %v", a.prefix, addresses(r))
+				}
+			}
+			if !has(list(r, "ips"), map[string]any{"gateway": testGateway.String()}) {
+				t.fail("the gateway of the IPAM plugin is not in the result: %v", r["ips"])
+			}
+			if !has(list(r, "routes"), map[string]any{"dst": "0.0.0.0/0"}) {
+				t.fail("the route of the IPAM plugin is not in the result: %v", r["routes"])
+			}
+		}},
+		{id: "RES-037", needs: needDelegate, run: func(t *trial) {
+			text := decoded(mustJSON(t.ipamResult()))
+			text["x-cnitest"] = []any{1}
+			for _, entry := range blocks(text) {
+				entry["x-cnitest"] = map[string]any{}
+			}
+			t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: string(mustJSON(text))}))
+			t.accepts(t.call("ADD"), "ADD with unknown members in the result of the IPAM plugin")
+		}},
 		{id: "RES-038", needs: needPlainAdd, kinds: []Kind{KindIPAM, KindChained}, once: true, run: func(t *trial) {
 			a := t.works(t.call("ADD"), "ADD")
 			t.works(t.call("DEL"), "DEL")
@@ -339,4 +373,12 @@ func null(value any, path string) string {
 	case json.Number:
 	}
 	return ""
+}
+
+// ipamResult is what the IPAM plugin of the kit gives, as JSON.
+func (t *trial) ipamResult() map[string]any {
+	r := types.Result{IPs: []types.IP{{Address: testAddr, Gateway: testGateway}}}
+	data, err := r.Encode(t.v)
+	t.must(err)
+	return decoded(data)
 }

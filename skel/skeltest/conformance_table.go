@@ -29,5 +29,6 @@ const (
 // checks returns all checks that there are.
 func checks() []check {
 	return slices.Concat(confChecks(), protoChecks(), versionChecks(), argsChecks(), errorChecks(),
-		addChecks(), resultChecks(), checkChecks(), delChecks(), statusChecks(), gcChecks(), chainChecks(), delegateChecks(), ipamChecks(), lifeChecks(), capabilityChecks())
+		addChecks(), resultChecks(), checkChecks(), delChecks(), statusChecks(), gcChecks(), chainChecks(), delegateChecks(), ipamChecks(), lifeChecks(),
+		convertChecks(), capabilityChecks(), bandwidthChecks(), rangeChecks(), sourceChecks())
 }

@@ -21,3 +21,6 @@ func Checked() map[string]bool {
 	}
 	return all
 }
+
+// Untestable says why rules have no check.
+func Untestable() map[string]string { return untestable() }

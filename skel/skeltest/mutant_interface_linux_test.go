@@ -4,10 +4,13 @@ package skeltest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cnikit/cnikit/examples/bridge/bridge"
@@ -27,9 +30,8 @@ func playMutant(argv0 string) {
 	name := filepath.Base(argv0)
 	for _, m := range interfaceMutants() {
 		if slug(m.name) == name {
-			plugin := bridge.Plugin()
 			env := skel.Env{Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-			os.Exit(runMutant(m.mutant, plugin.Run, env))
+			os.Exit(runMutant(m.mutant, m.good().Run, env))
 		}
 	}
 	switch name {
@@ -57,6 +59,39 @@ type interfaceMutant struct {
 	only string
 }
 
+// good is the plugin that the mutant is but for its flaw.
+func (m mutant) good() skel.Runner {
+	switch m.base {
+	case "chained":
+		return chainedPlugin()
+	case "portmap":
+		return portmap.Plugin()
+	case "bandwidth":
+		return bandwidthPlugin()
+	}
+	return bridge.Plugin()
+}
+
+// profile is what the kit has to know of it.
+func (m mutant) profile() skeltest.Profile {
+	p := skeltest.Profile{Kind: skeltest.KindChained, Versions: m.versions, TimeoutSeconds: m.timeout, Config: json.RawMessage("{}")}
+	switch m.base {
+	case "portmap":
+		p.Config = json.RawMessage(`{"runtimeConfig":{"portMappings":[{"hostPort":18080,"containerPort":80,"protocol":"tcp"}]}}`)
+	case "bandwidth":
+		p.Config = json.RawMessage(`{"runtimeConfig":{"bandwidth":{"ingressRate":8000000,"ingressBurst":800000,"egressRate":4000000,"egressBurst":400000}}}`)
+	case "":
+		p.Kind, p.Config = skeltest.KindInterface, json.RawMessage(`{"bridge":"cnitest0","isGateway":true,"ipam":{"type":"${IPAM}"}}`)
+	}
+	if m.config != "" {
+		p.Config = json.RawMessage(m.config)
+	}
+	if len(p.Versions) == 0 {
+		p.Versions = []types.Version{types.V110}
+	}
+	return p
+}
+
 // ip runs a command of ip(8) on the host, or in the container.
 func ip(r *request, inside bool, args ...string) {
 	cmd := exec.Command("ip", args...)
@@ -81,6 +116,10 @@ func after(command string, f func(r *request)) func(*request) (string, int) {
 func stdinFor(command string, f func(conf map[string]any)) func(*request) (string, int) {
 	return on(command, before(func(r *request) { r.edit(f) }))
 }
+
+// masqueraded is a configuration of the bridge that leaves something outside of the
+// container, which GC has to find.
+const masqueraded = `{"bridge":"cnitest0","isGateway":true,"ipMasq":true,"ipam":{"type":"${IPAM}"}}`
 
 func interfaceMutants() []interfaceMutant {
 	noIPAM := func(conf map[string]any) { delete(conf, "ipam") }
@@ -229,6 +268,181 @@ func interfaceMutants() []interfaceMutant {
 			defer os.Remove(filepath.Dir(r.env["CNI_PATH"]) + "/busy")
 			return r.good()
 		})}, "LIFE/005 LIFE/006 LIFE/019"},
+		{mutant{name: "interface, a directory for the delegate", spoil: on("ADD", func(r *request) (string, int) {
+			dir, _, _ := strings.Cut(r.env["CNI_PATH"], ":")
+			if info, err := os.Stat(dir + "/cnitest-ipam"); err == nil && info.IsDir() {
+				return fails(101, "cnitest-ipam: permission denied")
+			}
+			return r.good()
+		})}, "PROTO/004 PROTO/026 DLG/001"},
+		{mutant{name: "interface, prevResult is not looked at", spoil: stdinFor("ADD", func(conf map[string]any) { delete(conf, "prevResult") })}, "ADD/013 CHAIN/032"},
+		{mutant{name: "interface, one default route", versions: []types.Version{types.V040}, spoil: on("ADD", func(r *request) (string, int) {
+			if exec.Command("nsenter", "--net="+r.env["CNI_NETNS"], "ip", "link", "show", "x0").Run() == nil {
+				return fails(101, "there is a default route")
+			}
+			return r.good()
+		})}, "ADD/019 ADD/020"},
+		{mutant{name: "interface, a delegate that hangs", timeout: 2}, "ADD/023 ADD/026"},
+		{mutant{name: "interface, DEL ends with the error of the delegate", spoil: on("DEL", func(r *request) (string, int) {
+			if answer, err := os.ReadFile(r.env["CNI_PATH"] + "/cnitest-ipam.d/DEL/stdout"); err == nil {
+				return string(answer), 1
+			}
+			return r.good()
+		})}, "DEL DLG/008"},
+		{mutant{name: "interface, STATUS of the delegate with exit status 0", spoil: on("STATUS", func(r *request) (string, int) {
+			stdout, _ := r.good()
+			return stdout, 0
+		})}, "STA DLG/008"},
+		{mutant{name: "interface, GC says two things", spoil: on("GC", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if exit != 0 {
+				stdout += stdout
+			}
+			return stdout, exit
+		})}, "GC ERR/001 ERR/028"},
+		{mutant{name: "interface, GC ends with the error of the delegate", config: masqueraded, spoil: on("GC", func(r *request) (string, int) {
+			if answer, err := os.ReadFile(r.env["CNI_PATH"] + "/cnitest-ipam.d/GC/stdout"); err == nil {
+				return string(answer), 1
+			}
+			return r.good()
+		})}, "GC ERR/028"},
+		{mutant{name: "interface, GC does nothing", config: masqueraded, spoil: on("GC", succeeds)}, "GC"},
+		{mutant{name: "interface, GC takes all", config: masqueraded, not: "GC/028", spoil: on("GC", before(func(r *request) {
+			r.edit(func(conf map[string]any) {
+				if list, ok := conf["cni.dev/valid-attachments"].([]any); ok && len(list) > 0 {
+					conf["cni.dev/valid-attachments"] = []any{}
+				}
+			})
+		}))}, "GC"},
+		{mutant{name: "interface, no gateway in the result", spoil: onResult(func(o map[string]any) { delete(first(o, "ips"), "gateway") })}, "RES ADD/023"},
+		{mutant{name: "interface, no routes in the result", spoil: onResult(func(o map[string]any) { delete(o, "routes") })}, "RES ADD/023"},
+		{mutant{name: "interface, an address more than the result has", spoil: after("ADD", func(r *request) {
+			ip(r, true, "addr", "add", "10.88.7.7/24", "dev", r.env["CNI_IFNAME"])
+		})}, "RES ADD/023"},
+		{mutant{name: "interface, unknown members of the delegate's result", spoil: on("ADD", func(r *request) (string, int) {
+			answer, err := os.ReadFile(r.env["CNI_PATH"] + "/cnitest-ipam.d/ADD/stdout")
+			if err == nil && strings.Contains(string(answer), "x-cnitest") {
+				return fails(6, "x-cnitest: unknown")
+			}
+			return r.good()
+		})}, "RES/037 RES/036 DLG/026"},
+		{mutant{name: "interface, errors of the delegate need a message", spoil: on("ADD", func(r *request) (string, int) {
+			answer, err := os.ReadFile(r.env["CNI_PATH"] + "/cnitest-ipam.d/ADD/stdout")
+			if err == nil && string(answer) == `{"code":111}` {
+				return fails(6, "no msg")
+			}
+			return r.good()
+		})}, "ERR/020 ERR/029 DLG/008"},
+		{mutant{name: "interface, a lock over the delegate", timeout: 2, spoil: on("ADD", func(r *request) (string, int) {
+			f, err := os.OpenFile(filepath.Dir(r.env["CNI_PATH"])+"/lock", os.O_CREATE|os.O_RDWR, 0o600)
+			if err != nil || syscall.Flock(int(f.Fd()), syscall.LOCK_EX) != nil {
+				return fails(101, "no lock")
+			}
+			defer f.Close()
+			return r.good()
+		})}, "LIFE/005 LIFE/011 LIFE/012"},
+		{mutant{name: "interface, addresses sorted", spoil: onResult(func(o map[string]any) {
+			ips, _ := o["ips"].([]any)
+			slices.SortFunc(ips, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		})}, "CONV RES/036"},
+		{mutant{name: "interface, IPv6 first", spoil: onResult(func(o map[string]any) {
+			if ips, _ := o["ips"].([]any); len(ips) == 2 && strings.Contains(fmt.Sprint(ips[1]), "fd00") {
+				slices.Reverse(ips)
+			}
+		})}, "CONV"},
+		{mutant{name: "interface, the version of the delegate's addresses", spoil: onResult(func(o map[string]any) {
+			if o["cniVersion"] == "1.1.0" {
+				first(o, "ips")["version"] = "4"
+			}
+		})}, "CONV"},
+		{mutant{name: "interface, no version of addresses in 0.4.0", spoil: onResult(func(o map[string]any) {
+			if o["cniVersion"] == "0.4.0" {
+				delete(first(o, "ips"), "version")
+			}
+		})}, "CONV"},
+		{mutant{name: "interface, the last address for 0.2.0", spoil: onResult(func(o map[string]any) {
+			if block, ok := o["ip4"].(map[string]any); ok && block["ip"] == "10.88.0.9/24" {
+				block["ip"] = "10.88.0.2/24"
+			}
+		})}, "CONV"},
+		{mutant{name: "interface, all routes for 0.2.0", spoil: onResult(func(o map[string]any) {
+			if block, ok := o["ip4"].(map[string]any); ok && block["routes"] != nil {
+				block["routes"] = append(block["routes"].([]any), map[string]any{"dst": "fd00:99::/64"})
+			}
+		})}, "CONV"},
+		{mutant{name: "interface, no address for 0.2.0", spoil: on("ADD", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if exit != 0 && strings.Contains(string(r.stdin), `"0.2.0"`) {
+				return `{"cniVersion":"0.2.0"}`, 0
+			}
+			return stdout, exit
+		})}, "CONV"},
+		{mutant{name: "interface, routes of 1.1.0 in 1.0.0", spoil: onResult(func(o map[string]any) {
+			if o["cniVersion"] == "1.0.0" {
+				first(o, "routes")["mtu"] = 1400
+			}
+		})}, "CONV"},
+		{mutant{name: "interface, the keys of runtimeConfig.dns", spoil: on("ADD", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if config, _ := r.conf()["runtimeConfig"].(map[string]any); config["dns"] != nil && exit == 0 {
+				stdout = object(stdout, func(o map[string]any) { o["dns"] = config["dns"] })
+			}
+			return stdout, exit
+		})}, "CAP RES/034"},
+		{mutant{name: "interface, runtimeConfig.dns beside dns", spoil: on("ADD", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if config, _ := r.conf()["runtimeConfig"].(map[string]any); config["dns"] != nil && exit == 0 {
+				stdout = object(stdout, func(o map[string]any) {
+					o["dns"] = map[string]any{"nameservers": []string{"192.0.2.9", "192.0.2.77"}, "search": []string{"x.example"}}
+				})
+			}
+			return stdout, exit
+		})}, "CAP RES/034"},
+		{mutant{name: "interface, MAC of CNI_ARGS before args", spoil: on("ADD", before(func(r *request) {
+			if strings.Contains(r.env["CNI_ARGS"], "MAC=") {
+				r.edit(func(conf map[string]any) { delete(conf, "args") })
+			}
+		}))}, "ARG CAP"},
+		{mutant{name: "interface, static mac before runtimeConfig", spoil: after("ADD", func(r *request) {
+			if mac, ok := r.conf()["mac"].(string); ok {
+				ip(r, true, "link", "set", r.env["CNI_IFNAME"], "address", mac)
+			}
+		})}, "CAP"},
+		{mutant{name: "chained, good", base: "chained"}, "CHAIN ADD"},
+		{mutant{name: "chained, the first interface of the name", base: "chained", spoil: after("ADD", func(r *request) {
+			ip(r, false, "link", "set", r.env["CNI_IFNAME"], "mtu", "1400")
+		})}, "CHAIN ADD"},
+		{mutant{name: "chained, an MTU that nobody is told of", base: "chained", spoil: after("ADD", func(r *request) {
+			ip(r, true, "link", "set", r.env["CNI_IFNAME"], "mtu", "1400")
+		})}, "CHAIN ADD"},
+		{mutant{name: "portmap, tcp only", base: "portmap", spoil: on("ADD", func(r *request) (string, int) {
+			if strings.Contains(string(r.stdin), `"udp"`) {
+				return fails(7, "protocol: udp")
+			}
+			return r.good()
+		})}, "CAP"},
+		{mutant{name: "portmap, hostIP of one family", base: "portmap", spoil: on("ADD", func(r *request) (string, int) {
+			if strings.Contains(string(r.stdin), "fd00::1") {
+				return fails(7, "hostIP: IPv6")
+			}
+			return r.good()
+		})}, "CAP"},
+		{mutant{name: "portmap, the last of two", base: "portmap", spoil: stdinFor("ADD", func(conf map[string]any) {
+			config, _ := conf["runtimeConfig"].(map[string]any)
+			if all, ok := config["portMappings"].([]any); ok && len(all) > 1 {
+				config["portMappings"] = all[1:]
+			}
+		})}, "CAP"},
+		{mutant{name: "bandwidth, good", base: "bandwidth"}, "CAP"},
+		{mutant{name: "bandwidth, in bytes", base: "bandwidth", spoil: on("ADD", before(func(r *request) {
+			r.edit(func(conf map[string]any) { conf["bytes"] = true })
+		}))}, "CAP"},
+		{mutant{name: "bandwidth, a rate without burst", base: "bandwidth", spoil: on("ADD", before(func(r *request) {
+			r.edit(func(conf map[string]any) { conf["kind"] = true })
+		}))}, "CAP"},
+		{mutant{name: "bandwidth, the other direction", base: "bandwidth", spoil: on("ADD", before(func(r *request) {
+			r.edit(func(conf map[string]any) { conf["swapped"] = true })
+		}))}, "CAP"},
 	}
 }
 
@@ -255,12 +469,8 @@ func TestExamine_interfaceMutants(t *testing.T) {
 	for _, m := range interfaceMutants() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			target := skeltest.Target{Executable: skeltest.Self(t, slug(m.name)), Profile: skeltest.Profile{
-				Kind:     skeltest.KindInterface,
-				Config:   json.RawMessage(`{"bridge":"cnitest0","isGateway":true,"ipam":{"type":"${IPAM}"}}`),
-				Versions: []types.Version{types.V110},
-			}}
-			report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: strings.Fields(ids(m.only))})
+			target := skeltest.Target{Executable: skeltest.Self(t, slug(m.name)), Profile: m.profile()}
+			report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: m.rules(m.only)})
 			if err != nil {
 				t.Fatal(err)
 			}

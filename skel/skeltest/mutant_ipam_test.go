@@ -116,7 +116,7 @@ func ipamMutants() []mutant {
 			}
 			return r.good()
 		})},
-		{name: "IPAM, GC takes all", spoil: on("GC", func(r *request) (string, int) {
+		{name: "IPAM, GC takes all", not: "GC/028", spoil: on("GC", func(r *request) (string, int) {
 			stdout, exit := r.good()
 			if exit == 0 {
 				removeReservations(r)
@@ -187,6 +187,211 @@ func ipamMutants() []mutant {
 				}
 			})
 		}))},
+		{name: "IPAM, routes of the configuration ignored", versions: []types.Version{types.V020}, spoil: on("ADD", before(func(r *request) {
+			r.edit(func(conf map[string]any) {
+				if ipam, ok := conf["ipam"].(map[string]any); ok {
+					delete(ipam, "routes")
+				}
+			})
+		}))},
+		{name: "IPAM, STATUS first", spoil: func(r *request) (string, int) {
+			ready := dataDir(r) + ".ready"
+			stdout, exit := r.good()
+			if r.command() == "STATUS" && exit == 0 {
+				_ = os.WriteFile(ready, nil, 0o600) // a mutant does not care
+			}
+			if _, err := os.Stat(ready); r.command() == "ADD" && exit == 0 && err != nil {
+				removeReservations(r)
+				return fails(101, "not ready")
+			}
+			return stdout, exit
+		}, only: "ADD STA"},
+		{name: "IPAM, no CHECK after STATUS", spoil: func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if r.command() == "STATUS" && exit == 0 {
+				_ = os.WriteFile(dataDir(r)+".status", nil, 0o600) // a mutant does not care
+			}
+			if _, err := os.Stat(dataDir(r) + ".status"); r.command() == "CHECK" && exit == 0 && err == nil {
+				return fails(101, "STATUS was last")
+			}
+			return stdout, exit
+		}},
+		{name: "IPAM, STATUS says no with exit status 0", spoil: on("STATUS", func(r *request) (string, int) {
+			stdout, _ := r.good()
+			return stdout, 0
+		}), only: "STA DLG ERR"},
+		{name: "IPAM, STATUS says no without a word", spoil: on("STATUS", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if strings.Contains(stdout, ":50") {
+				stdout = ""
+			}
+			return stdout, exit
+		})},
+		{name: "IPAM, STATUS says no with code 11", spoil: on("STATUS", onError(func(o map[string]any) {
+			if fmt.Sprint(o["code"]) == "50" {
+				o["code"] = 11
+			}
+		}))},
+		{name: "IPAM, STATUS of any configuration", spoil: on("STATUS", before(func(r *request) {
+			r.edit(func(conf map[string]any) {
+				if strings.Contains(string(r.stdin), "10.99.0.1") {
+					conf["ipam"].(map[string]any)["ranges"] = []any{[]any{map[string]any{"subnet": "10.88.0.0/24"}}}
+				}
+			})
+		}))},
+		{name: "IPAM, DEL of good configurations only", spoil: on("DEL", func(r *request) (string, int) {
+			if strings.Contains(string(r.stdin), "10.99.0.1") {
+				return fails(7, "ipam.ranges: start out of range")
+			}
+			return r.good()
+		})},
+		{name: "IPAM, CHECK says that nothing is there", spoil: on("CHECK", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if exit != 0 && strings.Contains(string(r.stdin), "192.0.2.7") {
+				return fails(3, "unknown container")
+			}
+			return stdout, exit
+		})},
+		{name: "IPAM, DEL during ADD leaves something", spoil: func(r *request) (string, int) {
+			busy := dataDir(r) + ".busy"
+			switch r.command() {
+			case "ADD":
+				_ = os.WriteFile(busy, nil, 0o600)
+				defer os.Remove(busy)
+				for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+					if _, err := os.Stat(dataDir(r) + "/left"); err == nil {
+						break
+					}
+				}
+			case "DEL":
+				if _, err := os.Stat(busy); err == nil && dataDir(r) != "" {
+					_ = os.WriteFile(dataDir(r)+"/left", nil, 0o600)
+				}
+			}
+			return r.good()
+		}, only: "LIFE/008 LIFE/007 LIFE/012 DEL"},
+		{name: "IPAM, a lock for 30 s", timeout: 1, only: "LIFE/010 LIFE/012 LIFE/006"},
+		{name: "IPAM, a journal", spoil: on("DEL", func(r *request) (string, int) {
+			if f, err := os.OpenFile(dataDir(r)+"/conformance/journal", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+				fmt.Fprintln(f, "DEL of", r.env["CNI_CONTAINERID"])
+				_ = f.Close()
+			}
+			return r.good()
+		})},
+		{name: "IPAM, a file for each container", spoil: on("DEL", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if dir := dataDir(r); exit == 0 && dir != "" {
+				_ = os.WriteFile(dir+"/lock-"+r.env["CNI_CONTAINERID"], nil, 0o600)
+			}
+			return stdout, exit
+		}), only: "LIFE DEL/001 DEL/003"},
+		{name: "IPAM, DEL by the ranges", spoil: on("DEL", func(r *request) (string, int) {
+			if ipam, ok := r.conf()["ipam"].(map[string]any); ok && ipam["ranges"] == nil {
+				return succeeds(r)
+			}
+			return r.good()
+		})},
+		{name: "IPAM, GC stops at the first error", spoil: on("GC", func(r *request) (string, int) {
+			entries, _ := filepath.Glob(dataDir(r) + "/*/10.*")
+			for _, path := range entries {
+				if info, err := os.Stat(path); err == nil && info.IsDir() {
+					return fails(101, path+": is a directory")
+				}
+			}
+			return r.good()
+		})},
+		{name: "IPAM, GC removes what it does not know", spoil: on("GC", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			foreign, _ := filepath.Glob(dataDir(r) + "/*/cnitest-*")
+			for _, path := range foreign {
+				_ = os.Remove(path)
+			}
+			return stdout, exit
+		})},
+		{name: "IPAM, GC of what comes while it runs", spoil: on("GC", func(r *request) (string, int) {
+			before, _ := filepath.Glob(dataDir(r) + "/*/10.*")
+			stdout, exit := r.good()
+			if exit != 0 || len(before) > 0 {
+				return stdout, exit
+			}
+			for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+				if after, _ := filepath.Glob(dataDir(r) + "/*/10.*"); len(after) > 0 {
+					removeReservations(r)
+					break
+				}
+			}
+			return stdout, exit
+		}), only: "GC"},
+		{name: "IPAM, ipRanges last", spoil: on("ADD", before(func(r *request) {
+			r.edit(func(conf map[string]any) {
+				config, _ := conf["runtimeConfig"].(map[string]any)
+				ipam, _ := conf["ipam"].(map[string]any)
+				if more, ok := config["ipRanges"].([]any); ok && ipam != nil {
+					ranges, _ := ipam["ranges"].([]any)
+					ipam["ranges"] = append(ranges, more...)
+					delete(config, "ipRanges")
+				}
+			})
+		}))},
+		{name: "IPAM, the first of ipRanges only", spoil: on("ADD", before(func(r *request) {
+			r.edit(func(conf map[string]any) {
+				config, _ := conf["runtimeConfig"].(map[string]any)
+				if more, ok := config["ipRanges"].([]any); ok {
+					config["ipRanges"] = more[:1]
+				}
+			})
+		}))},
+		{name: "IPAM, the first of ips only", spoil: on("ADD", before(func(r *request) {
+			r.edit(func(conf map[string]any) {
+				config, _ := conf["runtimeConfig"].(map[string]any)
+				if all, ok := config["ips"].([]any); ok {
+					config["ips"] = all[:1]
+				}
+			})
+		}))},
+		{name: "IPAM, keys of CNI_ARGS in any case", spoil: before(func(r *request) {
+			r.env["CNI_ARGS"] = strings.ReplaceAll(r.env["CNI_ARGS"], "ip=", "IP=")
+		})},
+		{name: "IPAM, IgnoreUnknown of any value", spoil: before(func(r *request) {
+			r.env["CNI_ARGS"] = strings.ReplaceAll(r.env["CNI_ARGS"], "IgnoreUnknown=maybe", "IgnoreUnknown=1")
+		})},
+		{name: "IPAM, pairs of any form in CNI_ARGS", spoil: before(func(r *request) {
+			pairs := slices.DeleteFunc(strings.Split(r.env["CNI_ARGS"], ";"), func(pair string) bool {
+				return !strings.Contains(pair, "=") || strings.HasPrefix(pair, "=")
+			})
+			r.env["CNI_ARGS"] = strings.Join(pairs, ";")
+		})},
+		{name: "IPAM, the first IP of CNI_ARGS", spoil: before(func(r *request) {
+			if first, rest, ok := strings.Cut(r.env["CNI_ARGS"], ";"); ok && strings.HasPrefix(first, "IP=") && strings.HasPrefix(rest, "IP=") {
+				r.env["CNI_ARGS"] = first
+			}
+		})},
+		{name: "IPAM, the order of CNI_ARGS counts", spoil: before(func(r *request) {
+			if strings.HasPrefix(r.env["CNI_ARGS"], "IP=") && strings.Contains(r.env["CNI_ARGS"], ";Ignore") {
+				_, r.env["CNI_ARGS"], _ = strings.Cut(r.env["CNI_ARGS"], ";")
+			}
+		})},
+		{name: "IPAM, CNI_ARGS before args", spoil: before(func(r *request) {
+			if strings.Contains(r.env["CNI_ARGS"], "IP=") {
+				r.edit(func(conf map[string]any) { delete(conf, "args") })
+			}
+		})},
+		{name: "IPAM, args before runtimeConfig", spoil: before(func(r *request) {
+			r.edit(func(conf map[string]any) {
+				if conf["args"] != nil {
+					delete(conf, "runtimeConfig")
+				}
+			})
+		})},
+		{name: "IPAM, a file named after the pod", spoil: on("ADD", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			for _, pair := range strings.Split(r.env["CNI_ARGS"], ";") {
+				if name, ok := strings.CutPrefix(pair, "K8S_POD_NAME="); ok && exit == 0 && dataDir(r) != "" {
+					_ = os.WriteFile(dataDir(r)+"/"+name, nil, 0o600)
+				}
+			}
+			return stdout, exit
+		}), only: "ARG"},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,15 +28,31 @@ func examine(t *testing.T, m mutant, p skeltest.Profile, plugin func(context.Con
 	if len(p.Versions) == 0 {
 		p.Versions = []types.Version{types.V110}
 	}
-	if m.spoil == nil {
-		m.spoil = func(r *request) (string, int) { return r.good() }
-	}
-	target := skeltest.InProcess("mutant", p, func(_ context.Context, env skel.Env) int { return runMutant(m, plugin, env) })
-	report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{})
+	p.TimeoutSeconds = m.timeout
+	target := skeltest.InProcess("mutant", p, func(ctx context.Context, env skel.Env) int {
+		return runMutant(m, func(_ context.Context, env skel.Env) int { return plugin(ctx, env) }, env)
+	})
+	report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: m.rules(m.only)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return report.IDs(skeltest.Failed)
+}
+
+// rules are those of a list of rules and groups that are to be examined; all if it is
+// empty.
+func (m mutant) rules(list string) []string {
+	only, not := strings.Fields(ids(list)), strings.Fields(ids(m.not))
+	if len(not) == 0 {
+		return only
+	}
+	var these []string
+	for _, r := range skeltest.Rules() {
+		if (len(only) == 0 || slices.Contains(only, r.ID) || slices.Contains(only, r.Group())) && !slices.Contains(not, r.ID) {
+			these = append(these, r.ID)
+		}
+	}
+	return these
 }
 
 // matrix is the table of mutants and the rules that the kit finds each of them to

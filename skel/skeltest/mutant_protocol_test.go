@@ -471,6 +471,18 @@ func protocolMutants() []mutant {
 			return stdout, exit
 		})},
 		{name: "a random member", spoil: onResult(func(o map[string]any) { o["x"] = time.Now().UnixNano() })},
+		{name: "keys of 1.1.0 refused in 1.0.0", spoil: func(r *request) (string, int) {
+			if conf := r.conf(); conf["cniVersion"] == "1.0.0" && conf["cniVersions"] != nil {
+				return fails(7, "cniVersions: unknown")
+			}
+			return r.good()
+		}},
+		{name: "prevResult forgotten", spoil: onResult(func(o map[string]any) {
+			for _, key := range []string{"interfaces", "ips", "routes", "dns"} {
+				delete(o, key)
+			}
+		})},
+		{name: "pciID is a number", spoil: onResult(func(o map[string]any) { first(o, "interfaces")["pciID"] = 7 })},
 		{name: "a full device ignored", deaf: true},
 	}
 }

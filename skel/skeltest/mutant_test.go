@@ -152,6 +152,15 @@ type mutant struct {
 	deaf bool
 	// versions are those to examine; the newest if empty.
 	versions []types.Version
+	// only are the rules to examine; all if empty.
+	only string
+	// not are rules to leave out, because chance decides whether they show the flaw.
+	not string
+	// timeout is that of the profile, in seconds.
+	timeout int
+	// base is the good plugin of one that runs as a process; bridge if empty. config is
+	// its configuration, if it is not the usual one.
+	base, config string
 }
 
 // runMutant plays a mutant.
@@ -171,6 +180,9 @@ func runMutant(m mutant, plugin func(context.Context, skel.Env) int, env skel.En
 		if n, err := env.Stdin.Read(buffer); err == nil || err == io.EOF {
 			r.stdin = append([]byte{}, buffer[:n]...)
 		}
+	}
+	if m.spoil == nil {
+		m.spoil = func(r *request) (string, int) { return r.good() }
 	}
 	stdout, exit := m.spoil(r)
 	if env.Stdout == nil {

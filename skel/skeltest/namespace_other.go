@@ -68,3 +68,10 @@ func (*Namespace) delAddr(int, netip.Prefix) error { return errors.ErrUnsupporte
 func (*Namespace) delRoute(int, routeState) error { return errors.ErrUnsupported }
 
 func (*Namespace) delLink(string, string) error { return errors.ErrUnsupported }
+
+type qdiscState struct {
+	link string
+	rate uint64
+}
+
+func (*trial) shapers() []qdiscState { return nil }

@@ -15,57 +15,6 @@ import (
 	"github.com/cnikit/cnikit/types"
 )
 
-// rule returns a rule of the checklist.
-func rule(t *testing.T, id string) skeltest.Rule {
-	t.Helper()
-	for _, r := range skeltest.Rules() {
-		if r.ID == ids(id) {
-			return r
-		}
-	}
-	t.Fatalf("there is no rule %s", id)
-	return skeltest.Rule{}
-}
-
-func TestRules(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for _, r := range skeltest.Rules() {
-		if seen[r.ID] || r.Text == "" || r.Group() == "" || !strings.Contains("plugin runtime both admin", r.Who) {
-			t.Errorf("rule %+v is there twice or not whole", r)
-		}
-		seen[r.ID] = true
-	}
-	for id := range skeltest.Checked() {
-		if !seen[id] {
-			t.Errorf("there is a check for %s, and no such rule", id)
-		}
-	}
-}
-
-func TestRule_Severity(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		rule skeltest.Rule
-		want skeltest.Severity
-	}{
-		{skeltest.Rule{Level: "MUST", Basis: "S", Who: "plugin"}, skeltest.Failure},
-		{skeltest.Rule{Level: "MUST NOT", Basis: "S~", Who: "both"}, skeltest.Failure},
-		{skeltest.Rule{Level: "SHOULD", Basis: "S", Who: "plugin"}, skeltest.Warning},
-		{skeltest.Rule{Level: "MUST", Basis: "C", Who: "plugin"}, skeltest.Warning},
-		{skeltest.Rule{Level: "MUST", Basis: "U", Who: "plugin"}, skeltest.Warning},
-		{skeltest.Rule{Level: "MUST", Basis: "S", Who: "admin"}, skeltest.Warning},
-		{skeltest.Rule{Level: "MUST", Basis: "R", Who: "plugin"}, skeltest.Advice},
-		{skeltest.Rule{Level: "MUST", Basis: "D", Who: "plugin"}, skeltest.Advice},
-		{skeltest.Rule{Level: "MAY", Basis: "S", Who: "plugin"}, skeltest.Advice},
-	}
-	for _, tt := range tests {
-		if got := tt.rule.Severity(); got != tt.want {
-			t.Errorf("Severity(%s %s %s) = %s, want %s", tt.rule.Level, tt.rule.Basis, tt.rule.Who, got, tt.want)
-		}
-	}
-}
-
 // sample is a report with an outcome of each kind.
 func sample(t *testing.T) *skeltest.Report {
 	t.Helper()

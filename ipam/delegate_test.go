@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 	if code, ok := playProcess(); ok {
 		os.Exit(code)
 	}
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // campaigns would fill the log
 	os.Exit(m.Run())
 }
 

@@ -33,7 +33,7 @@ func wantConsistent(t testing.TB, s ipam.FileStore, dir string) {
 	for name, target := range tree(t, filepath.Join(dir, "../.owners/net")) {
 		links[filepath.Base(target)]++
 		id, number, _ := strings.Cut(name, "#")
-		if data, err := os.ReadFile(filepath.Join(dir, filepath.Base(target))); err != nil || !strings.HasPrefix(id, strings.ReplaceAll(string(data), "\r\n", "@")) {
+		if data, err := os.ReadFile(filepath.Join(dir, filepath.Base(target))); err != nil || !strings.HasPrefix(id, strings.ReplaceAll(strings.TrimSpace(string(data)), "\r\n", "@")) {
 			t.Errorf("link %s leads to %s with %q, %v", name, target, data, err)
 		}
 		if number == "1" {

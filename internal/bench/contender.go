@@ -30,7 +30,7 @@ type contender struct {
 	dataDir string
 
 	mu       sync.Mutex
-	started  *exec.Cmd // the last one
+	started  []*exec.Cmd // by the command that is being measured
 	measured map[types.Command][]cost
 }
 
@@ -66,7 +66,7 @@ func (c *contender) name() string {
 // start starts a plugin with the contender's namespace as its host.
 func (c *contender) start(cmd *exec.Cmd) error {
 	c.mu.Lock()
-	c.started = cmd
+	c.started = append(c.started, cmd)
 	c.mu.Unlock()
 	return c.host.Do(cmd.Start)
 }
@@ -100,14 +100,22 @@ func (c *contender) cycle(ctx context.Context, s scenario, id string) error {
 	return c.measure(types.CommandDel, func() error { return c.runtime.Del(ctx, n, a) })
 }
 
-// measure notes the cost of the one execution that do makes.
+// measure notes the cost of the executions that do makes, one for each plugin of the
+// network.
 func (c *contender) measure(command types.Command, do func() error) error {
+	before := len(c.runtime.Executions())
+	c.started = nil
 	if err := do(); err != nil {
 		return err
 	}
-	all := c.runtime.Executions()
-	state := c.started.ProcessState
-	c.measured[command] = append(c.measured[command], cost{all[len(all)-1].Duration, state.UserTime() + state.SystemTime()})
+	var sum cost
+	for _, e := range c.runtime.Executions()[before:] {
+		sum.wall += e.Duration
+	}
+	for _, cmd := range c.started {
+		sum.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	c.measured[command] = append(c.measured[command], sum)
 	return nil
 }
 

@@ -6,6 +6,7 @@
 // compares folders of plugins side by side:
 //
 //	go run ./internal/bench [-n 50] [-parallel 16] [-scenario NAME] DIR [DIR ...]
+//	go run ./internal/bench -options [-n 50] [-scenario NAME] DIR [DIR ...]
 //
 // Each DIR holds executables of the names that the scenarios use, or links of these
 // names to one executable. All folders take turns in one run, so that a noisy machine
@@ -13,6 +14,11 @@
 // folder, and not the times. Times are medians; cpu is what the processes used, user and
 // system together; MB is the peak of the memory of an ADD. It runs in network and mount
 // namespaces of its own.
+//
+// With -options it measures what NAT costs: networks that differ in one thing take turns,
+// and the ratios are relative to the first network of the group in the same folder. The
+// containers that a network has before are masqueraded as cnikit's plugins do it. A
+// network of several plugins costs the sum of theirs.
 //
 // In the scenario "bridge v4" a bare program runs, too, that makes the same veth,
 // address and route and is no plugin.
@@ -34,6 +40,7 @@ func main() {
 	n := flag.Int("n", 50, "containers to measure, one after the other")
 	parallel := flag.Int("parallel", 16, "containers to add at once, for the throughput; 0 for none")
 	only := flag.String("scenario", "", "measure only scenarios whose name contains this")
+	nat := flag.Bool("options", false, "measure what the options of NAT cost")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
@@ -42,7 +49,11 @@ func main() {
 	if isolate() {
 		return
 	}
-	if err := run(context.Background(), flag.Args(), *n, *parallel, *only); err != nil {
+	measureAll := func() error { return run(context.Background(), flag.Args(), *n, *parallel, *only) }
+	if *nat {
+		measureAll = func() error { return options(context.Background(), flag.Args(), *n, *only) }
+	}
+	if err := measureAll(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -23,6 +23,9 @@ type scenario struct {
 	ifName  string // empty: eth0
 	full    int    // how many reservations there are before
 	bare    bool   // to be compared with the bare program
+
+	ports       string // the port mappings of each container, as JSON
+	masqueraded int    // how many containers are masqueraded before
 }
 
 const v4, dual = `"ranges":[[{"subnet":"10.20.0.0/16"}]]`, `"ranges":[[{"subnet":"10.20.0.0/16"}],[{"subnet":"fd00:20::/64"}]]`
@@ -58,7 +61,7 @@ func (s scenario) attachment(id string, sandbox *ns.NS) skeltest.Attachment {
 	if s.ifName != "" {
 		ifName = s.ifName
 	}
-	return skeltest.Attachment{ContainerID: id, Netns: sandbox.Path(), IfName: ifName}
+	return skeltest.Attachment{ContainerID: id, Netns: sandbox.Path(), IfName: ifName, Capabilities: s.capabilities()}
 }
 
 // parse returns the network for a data directory.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -182,6 +183,16 @@ func (d delegate) decode(call types.Call, stdout []byte, needAddress bool) (*typ
 		return nil, types.NewError(types.ErrDecodingFailure, d.name+": ADD succeeded with an error for a result", errors.New(beginning(call, stdout)))
 	case needAddress && len(result.IPs) == 0:
 		return nil, types.NewError(types.ErrInternal, d.name+": the result has no address", nil)
+	case needAddress:
+		for i, ip := range result.IPs {
+			if ip.Address.Addr().IsUnspecified() || nobodys(ip.Address.Addr()) || nobodys(ip.Gateway) {
+				return nil, types.Errorf(types.ErrInternal, "%s: the result has ips[%d] with address %s and gateway %s; want addresses that a host can have", d.name, i, ip.Address, ip.Gateway)
+			}
+		}
 	}
 	return result, nil
 }
+
+// nobodys reports whether an address belongs to no interface on a network, so that
+// giving it to one, such as the loopback address to a bridge, does harm.
+func nobodys(a netip.Addr) bool { return a.IsLoopback() || a.IsMulticast() }

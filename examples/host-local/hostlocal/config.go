@@ -4,6 +4,10 @@ package hostlocal
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -151,9 +155,32 @@ func (c *Config) dns() (types.DNS, error) {
 	if c.IPAM.ResolvConf == "" {
 		return types.DNS{}, nil
 	}
-	data, err := os.ReadFile(c.IPAM.ResolvConf)
+	data, err := readSmall(c.IPAM.ResolvConf)
 	if err != nil {
-		return types.DNS{}, err
+		return types.DNS{}, fmt.Errorf("ipam.resolvConf: %w", err)
 	}
 	return parseResolvConf(data), nil
+}
+
+// readSmall reads a file like /etc/resolv.conf. A pipe would keep the plugin waiting, and
+// some devices have no end.
+func readSmall(path string) (data []byte, err error) {
+	const most = 1 << 20
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data, err = io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(data) > most {
+		err = &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes", most)}
+	}
+	return data, err
 }

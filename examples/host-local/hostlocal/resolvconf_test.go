@@ -3,8 +3,11 @@
 package hostlocal
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,7 +46,7 @@ func TestConfig_dns(t *testing.T) {
 		t.Errorf("dns() = %v, %v; want none", got, err)
 	}
 	c.IPAM.ResolvConf = filepath.Join(t.TempDir(), "resolv.conf")
-	if got, err := c.dns(); !os.IsNotExist(err) {
+	if got, err := c.dns(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("dns() = %v, %v; want fs.ErrNotExist", got, err)
 	}
 	if err := os.WriteFile(c.IPAM.ResolvConf, []byte("nameserver 10.0.0.53\n"), 0o600); err != nil {
@@ -52,6 +55,23 @@ func TestConfig_dns(t *testing.T) {
 	got, err := c.dns()
 	if diff := cmp.Diff(types.DNS{Nameservers: []string{"10.0.0.53"}}, got); diff != "" || err != nil {
 		t.Errorf("dns() error %v, mismatch (-want +got):\n%s", err, diff)
+	}
+}
+
+// What has no end, or keeps its reader waiting, is no such file.
+func TestConfig_dns_hostile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	big := filepath.Join(dir, "big")
+	if err := os.WriteFile(big, make([]byte, 1<<20+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/dev/zero", "/dev/tty", dir, big} {
+		var c Config
+		c.IPAM.ResolvConf = path
+		if got, err := c.dns(); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "resolvConf") {
+			t.Errorf("dns() of %s = %v, %v; want an error", path, got, err)
+		}
 	}
 }
 

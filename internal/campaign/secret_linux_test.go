@@ -97,7 +97,9 @@ var mishaps = []struct {
 		l.ipam += `,"dataDir":[1]`
 	}, false},
 	{"wrong value", func(l *letter) { l.top += `,"ipMasqBackend":"x","backend":"y"`; l.ipam += `,"subnet":"10.0.0.300/8"` }, false},
-	{"bad capability", func(l *letter) { l.runtime += `,"portMappings":[{"hostPort":99999,"containerPort":1}],"ips":["x"],"mac":5` }, false},
+	{"bad capability", func(l *letter) {
+		l.runtime += `,"portMappings":[{"hostPort":99999,"containerPort":1}],"ips":["x"],"mac":5`
+	}, false},
 	{"bad prevResult", func(l *letter) { l.prev += `,"ips":[{"address":5}]` }, false},
 	{"prevResult of an unknown version", func(l *letter) { l.prev += `,"cniVersion":"9.9.9"` }, false},
 	{"unknown version", func(l *letter) { l.version = "9.9.9" }, false},
@@ -119,7 +121,7 @@ var mishaps = []struct {
 // ERR-025: a planted secret shows in no log, no error and no file, whatever happens.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
-	ctx, lots := begin(t, 4*time.Second)
+	ctx, lots := begin(t, 2*time.Second)
 	n := newNode(t)
 	for name, script := range map[string]string{
 		"garbage": "cat >/dev/null; echo garbage",

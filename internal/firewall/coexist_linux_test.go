@@ -44,6 +44,23 @@ COMMIT
 COMMIT
 `
 
+// neighbours6 are the same for IPv6.
+const neighbours6 = `*nat
+:KUBE-SERVICES - [0:0]
+:KUBE-POSTROUTING - [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A OUTPUT ! -d ::1/128 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
+-A KUBE-SERVICES -d fd00:96::10/128 -p tcp -m tcp --dport 7 -j DNAT --to-destination [fd00:1::2]:7
+-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
+-A KUBE-POSTROUTING -j MASQUERADE
+-A DOCKER ! -i docker0 -p tcp -m tcp --dport 9000 -j DNAT --to-destination [fd00:1::3]:7
+COMMIT
+`
+
 // TestNeighbours is a node where kube-proxy and Docker have their rules: theirs go on
 // to work, ours work, and DEL leaves theirs as they were.
 func TestNeighbours(t *testing.T) {
@@ -53,12 +70,16 @@ func TestNeighbours(t *testing.T) {
 		if out, err := run(n.host, neighbours, "iptables-restore"); err != nil {
 			t.Fatalf("iptables-restore: %v: %s", err, out)
 		}
+		if out, err := run(n.host, neighbours6, "ip6tables-restore"); err != nil {
+			t.Fatalf("ip6tables-restore: %v: %s", err, out)
+		}
 		rules := func() string {
-			return withoutOurs(string(n.host.Output(t, "iptables", "-t", "nat", "-S"))) + string(n.host.Output(t, "iptables", "-S"))
+			return withoutOurs(string(n.host.Output(t, "iptables", "-t", "nat", "-S"))) + string(n.host.Output(t, "iptables", "-S")) +
+				withoutOurs(string(n.host.Output(t, "ip6tables", "-t", "nat", "-S")))
 		}
 		before := rules()
 		c, other := n.newContainer(t), n.newContainer(t)
-		ip(t, n.outside, "route add 10.96.0.0/16 via 192.0.2.1")
+		ip(t, n.outside, "route add 10.96.0.0/16 via 192.0.2.1\nroute add fd00:96::/64 via 2001:db8:9::1")
 		serve(t, c.ns, "tcp", 7, "c")
 		serve(t, other.ns, "tcp", 7, "other")
 		serve(t, n.outside, "tcp", 7, "outside")
@@ -72,11 +93,14 @@ func TestNeighbours(t *testing.T) {
 			t.Fatal(err)
 		}
 		outside := &container{ns: n.outside}
-		answers(t, outside, "tcp", netip.MustParseAddrPort("192.0.2.1:8080"), "c", outsideAddr[4])
-		answers(t, outside, "tcp", netip.MustParseAddrPort("192.0.2.1:9000"), "other", outsideAddr[4]) // Docker's
-		answers(t, outside, "tcp", netip.MustParseAddrPort("10.96.0.10:7"), "c", outsideAddr[4])       // kube-proxy's
-		answers(t, other, "tcp", netip.MustParseAddrPort("10.96.0.10:7"), "c", other.addr(4))
-		answers(t, other, "tcp", netip.MustParseAddrPort("192.0.2.2:7"), "outside", hostAddr[4])
+		bothFamilies(t, func(t *testing.T, family int) {
+			service := netip.AddrPortFrom(map[int]netip.Addr{4: netip.MustParseAddr("10.96.0.10"), 6: netip.MustParseAddr("fd00:96::10")}[family], 7)
+			answers(t, outside, "tcp", netip.AddrPortFrom(hostAddr[family], 8080), "c", outsideAddr[family])
+			answers(t, outside, "tcp", netip.AddrPortFrom(hostAddr[family], 9000), "other", outsideAddr[family]) // Docker's
+			answers(t, outside, "tcp", service, "c", outsideAddr[family])                                        // kube-proxy's
+			answers(t, other, "tcp", service, "c", other.addr(family))
+			answers(t, other, "tcp", netip.AddrPortFrom(outsideAddr[family], 7), "outside", hostAddr[family])
+		})
 		for _, c := range []*container{c, other} {
 			if err := h.DelPortMap(t.Context(), c.owner); err != nil {
 				t.Fatal(err)
@@ -88,7 +112,9 @@ func TestNeighbours(t *testing.T) {
 		if after := rules(); after != before {
 			t.Errorf("the neighbours' rules are\n%s\nwant\n%s", after, before)
 		}
-		answers(t, outside, "tcp", netip.MustParseAddrPort("192.0.2.1:9000"), "other", outsideAddr[4])
+		bothFamilies(t, func(t *testing.T, family int) {
+			answers(t, outside, "tcp", netip.AddrPortFrom(hostAddr[family], 9000), "other", outsideAddr[family])
+		})
 	})
 }
 

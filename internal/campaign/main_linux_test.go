@@ -14,5 +14,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	beLoader()
 	plugintest.Main(m, hurried(bridge.Plugin()), hurried(ptp.Plugin()), hurried(hostlocal.Plugin()), hurried(portmap.Plugin()), loopback.Plugin())
 }

@@ -97,6 +97,7 @@ type outcome struct {
 	stdout []byte
 	err    error
 	struck bool // a signal was sent to it or to a child
+	state  *os.ProcessState
 }
 
 // execute runs one command of one plugin.
@@ -127,7 +128,7 @@ func (n *raceNode) execute(plugin string, command types.Command, p *pod, stdin [
 	go func() { struck <- s.deliver(cmd, done) }()
 	err := cmd.Wait()
 	close(done)
-	o := outcome{stdout: stdout.Bytes(), err: err, struck: <-struck}
+	o := outcome{stdout: stdout.Bytes(), err: err, struck: <-struck, state: cmd.ProcessState}
 	switch said, bad := types.DecodeError(stdout.Bytes()); {
 	case ctx.Err() != nil:
 		o.err, o.struck = fmt.Errorf("%s %s: no end after %v", plugin, command, patience), false
@@ -227,7 +228,7 @@ func (n *raceNode) plugins(command types.Command, p *pod, params types.RequestPa
 		}
 		o := n.execute(n.network.Plugins[i].Type, command, p, stdin, hit)
 		last.struck = last.struck || o.struck
-		last.stdout = o.stdout
+		last.stdout, last.state = o.stdout, o.state
 		errs = append(errs, o.err)
 		if o.err != nil && command != types.CommandGC {
 			break

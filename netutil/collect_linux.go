@@ -26,15 +26,15 @@ func (c *Conn) CollectOwned(ctx context.Context, network string, keep []Owner) e
 		valid[o.Alias()] = true
 		valid[o.HostName()] = true // no alias is a name
 	}
-	var errs []error
+	var gone []int
 	for _, link := range links {
 		mark := link.Alias
 		if mark == "" {
 			mark = link.Name
 		}
 		if !valid[mark] {
-			errs = append(errs, c.DelLink(ctx, link.Name, "veth"))
+			gone = append(gone, link.Index)
 		}
 	}
-	return errors.Join(errs...)
+	return wrap(c.rt.DelLinks(ctx, gone), "delete links of network %s", network)
 }

@@ -5,9 +5,11 @@ package rtnl_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -224,6 +226,47 @@ func TestConn_DelLink(t *testing.T) {
 	}
 	if err := c.DelLink(ctx, l.Index); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("second DelLink = %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+// DelLinks removes what it is given and nothing else, whatever has gone meanwhile.
+func TestConn_DelLinks(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	c := open(t, nstest.New(t))
+	var doomed []int
+	for i := range 300 { // more than go at once
+		l, err := c.AddLink(ctx, &rtnl.LinkSpec{Name: fmt.Sprint("veth", i), Kind: "veth", Peer: &rtnl.LinkSpec{Name: fmt.Sprint("peer", i)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%50 != 0 {
+			doomed = append(doomed, l.Index)
+		}
+	}
+	doomed = append(doomed, 1<<20) // nobody's
+	for range 2 {
+		if err := c.DelLinks(ctx, doomed); err != nil {
+			t.Errorf("DelLinks = %v", err)
+		}
+	}
+	left, err := c.Links(ctx, rtnl.LinkFilter{Kind: "veth"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range left {
+		if n := strings.TrimLeft(l.Name, "vethpr"); n != "0" && n != "50" && n != "100" && n != "150" && n != "200" && n != "250" {
+			t.Errorf("link %s is left", l.Name)
+		}
+	}
+	if len(left) != 12 {
+		t.Errorf("%d links left, want 6 with their peers", len(left))
+	}
+	if err := c.DelLinks(ctx, nil); err != nil {
+		t.Errorf("DelLinks of none = %v", err)
+	}
+	if err := c.DelLinks(ctx, []int{1}); err == nil {
+		t.Error("DelLinks of the loopback succeeded")
 	}
 }
 

@@ -21,7 +21,8 @@ const cleanupLimit = 10 * time.Second
 // newest version. Plugin is the name of an executable in the directories of
 // call.Path: the value of ipam.type. The environment and the bytes of standard
 // input are those of call; only CNI_COMMAND is set. The result has at least one
-// address.
+// address, and none that is unspecified, a loopback address or multicast; nor has it a
+// loopback or multicast gateway.
 //
 // When the delegate has been started and anything goes wrong, it is run with DEL
 // before Add returns, so nothing is left behind. What that DEL has to say against

@@ -80,6 +80,9 @@ type SystemCall struct {
 	// On is what it is about: a path, or the messages of a netlink request by name or
 	// number. May be empty.
 	On string
+
+	netlink bool // it sends a netlink request
+	waits   bool // it may wait, as far as that is up to its descriptor
 }
 
 func (c SystemCall) String() string {
@@ -161,24 +164,31 @@ func (f *Fault) over() bool {
 // file system that is on a network or full; see [Fault.Errno]. Of errors that are not
 // particular to some calls, all may fail with them.
 func (c SystemCall) CanFail(errno syscall.Errno) bool {
+	name := c.Name
+	if c.netlink {
+		name = "sendto" // whichever it is
+	}
 	var calls []string
 	switch errno {
 	case syscall.EINTR:
-		calls = []string{"open", "openat", "creat", "flock", "fcntl", "write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", "sendto", "sendmsg", "sendmmsg"}
+		if c.netlink && !c.waits {
+			return false
+		}
+		calls = []string{"open", "openat", "creat", "flock", "fcntl", "write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", "sendto"}
 	case syscall.EBUSY:
-		calls = []string{"unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "mount", "umount2", "sendto", "sendmsg", "sendmmsg", "setsockopt"}
+		calls = []string{"unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "mount", "umount2", "sendto", "setsockopt"}
 	case syscall.ENOSPC, syscall.EDQUOT:
-		calls = []string{"open", "openat", "creat", "mkdir", "mkdirat", "write", "pwrite64", "writev", "link", "linkat", "symlink", "symlinkat", "rename", "renameat", "renameat2", "ftruncate", "fsync", "fdatasync", "fallocate", "sendto", "sendmsg", "sendmmsg"}
+		calls = []string{"open", "openat", "creat", "mkdir", "mkdirat", "write", "pwrite64", "writev", "link", "linkat", "symlink", "symlinkat", "rename", "renameat", "renameat2", "ftruncate", "fsync", "fdatasync", "fallocate", "sendto"}
 	case syscall.EMFILE, syscall.ENFILE:
 		calls = []string{"open", "openat", "creat"}
 	case syscall.ENOBUFS:
-		calls = []string{"sendto", "sendmsg", "sendmmsg"}
+		calls = []string{"sendto"}
 	case syscall.ETIMEDOUT:
 		calls = []string{"open", "openat", "creat", "mkdir", "mkdirat", "write", "pwrite64", "writev", "link", "linkat", "symlink", "symlinkat", "rename", "renameat", "renameat2", "unlink", "unlinkat", "rmdir", "fsync", "fdatasync", "flock", "fcntl"}
 	case syscall.EPERM, syscall.EACCES:
-		return c.Name != "flock" && c.Name != "fcntl" && c.Name != "fsync" && c.Name != "fdatasync"
+		return !slices.Contains([]string{"flock", "fcntl", "fsync", "fdatasync"}, name)
 	default:
 		return true
 	}
-	return slices.Contains(calls, c.Name)
+	return slices.Contains(calls, name)
 }

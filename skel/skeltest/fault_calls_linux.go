@@ -59,8 +59,8 @@ var changeRules = sync.OnceValue(func() map[uint64]changeRule {
 		unix.SYS_FCNTL:       {"fcntl", locks},
 		unix.SYS_IOCTL:       {"ioctl", controls},
 		unix.SYS_SETSOCKOPT:  {"setsockopt", replaces},
-		unix.SYS_SENDTO:      {"sendto", asks},
-		unix.SYS_SENDMSG:     {"sendmsg", asks},
+		unix.SYS_SENDTO:      {"sendto", never},
+		unix.SYS_SENDMSG:     {"sendmsg", never},
 		unix.SYS_SETHOSTNAME: {"sethostname", anything},
 	})
 	return rules
@@ -71,6 +71,10 @@ func (t *tracer) changes(tid int, c call6) (SystemCall, bool) {
 	rule, ok := changeRules()[c.number]
 	if !ok {
 		return SystemCall{}, false
+	}
+	if protocol, ok := t.sends(tid, c); ok {
+		on := request(protocol, tid, c)
+		return SystemCall{Name: rule.name, On: on, netlink: true, waits: waits(tid, c)}, on != ""
 	}
 	on, ok := rule.on(t, tid, c)
 	return SystemCall{Name: rule.name, On: on}, ok
@@ -107,6 +111,9 @@ func isFile(path string) bool {
 func descriptor(_ *tracer, tid int, c call6) (string, bool) { return target(tid, c.args[0]), true }
 
 func anything(*tracer, int, call6) (string, bool) { return "", true }
+
+// never is a call that counts only if it sends a netlink request.
+func never(*tracer, int, call6) (string, bool) { return "", false }
 
 // writes is writing, which counts if it is to a file.
 func writes(_ *tracer, tid int, c call6) (string, bool) {

@@ -355,7 +355,7 @@ func (t *tracer) ends(tid int, th *thread, returned int64) error {
 		if th.call.args[0] == unix.AF_NETLINK && returned >= 0 {
 			t.sockets[target(tid, uint64(returned))] = int(th.call.args[2])
 		}
-	case unix.SYS_RECVFROM, unix.SYS_RECVMSG:
+	case unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_READ, unix.SYS_READV:
 		if t.refused != nil && returned > 0 {
 			return t.answer(tid, th.call, int(returned))
 		}

@@ -7,25 +7,51 @@ package skeltest
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// asks is sending, which counts if it is a netlink request that changes something.
-func asks(t *tracer, tid int, c call6) (string, bool) {
-	protocol, ok := t.sockets[target(tid, c.args[0])]
-	if !ok {
-		return "", false
+// sends reports whether a call sends to a netlink socket, and of which protocol that is.
+func (t *tracer) sends(tid int, c call6) (protocol int, ok bool) {
+	switch c.number {
+	case unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_WRITE, unix.SYS_WRITEV:
+		protocol, ok = t.sockets[target(tid, c.args[0])]
 	}
+	return protocol, ok
+}
+
+// request names the messages of a request that change something. Empty: none does.
+func request(protocol, tid int, c call6) string {
 	var names []string
 	for m := range messages(tid, c) {
 		if name := changing(protocol, m.kind); name != "" {
 			names = append(names, name)
 		}
 	}
-	return strings.Join(slices.Compact(names), " "), len(names) > 0
+	return strings.Join(slices.Compact(names), " ")
+}
+
+// waits reports whether a call that sends may wait.
+func waits(tid int, c call6) bool {
+	flags := uint64(0)
+	switch c.number {
+	case unix.SYS_SENDTO:
+		flags = c.args[3]
+	case unix.SYS_SENDMSG:
+		flags = c.args[2]
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, int32(c.args[0])))
+	if err != nil || flags&unix.MSG_DONTWAIT != 0 {
+		return false
+	}
+	_, text, _ := strings.Cut(string(info), "flags:\t")
+	text, _, _ = strings.Cut(text, "\n")
+	mode, err := strconv.ParseUint(text, 8, 64)
+	return err == nil && mode&unix.O_NONBLOCK == 0
 }
 
 // message is a message of netlink in the memory of a thread.
@@ -62,20 +88,24 @@ func messages(tid int, c call6) func(yield func(message) bool) {
 // A buffer is a part of the memory of a thread.
 type buffer struct{ at, n uint64 }
 
-// buffers are those of sendto, sendmsg, recvfrom and recvmsg.
+// buffers are those of sendto, sendmsg, write, writev and what receives.
 //
 // Kernel: struct msghdr, sendmsg(2).
 func buffers(tid int, c call6) []buffer {
-	if c.number == unix.SYS_SENDTO || c.number == unix.SYS_RECVFROM {
-		return []buffer{{c.args[1], c.args[2]}}
-	}
 	const vectorAt, countAt, headerSize, vectorSize, most = 16, 24, 32, 16, 1024
-	h := peek(tid, c.args[1], headerSize)
-	if len(h) < headerSize {
-		return nil
+	at, count := c.args[1], c.args[2]
+	switch c.number {
+	case unix.SYS_SENDMSG, unix.SYS_RECVMSG:
+		h := peek(tid, at, headerSize)
+		if len(h) < headerSize {
+			return nil
+		}
+		at, count = binary.NativeEndian.Uint64(h[vectorAt:]), binary.NativeEndian.Uint64(h[countAt:])
+	case unix.SYS_WRITEV, unix.SYS_READV:
+	default:
+		return []buffer{{at, count}}
 	}
-	count := min(binary.NativeEndian.Uint64(h[countAt:]), most)
-	v := peek(tid, binary.NativeEndian.Uint64(h[vectorAt:]), int(count)*vectorSize)
+	v := peek(tid, at, int(min(count, most))*vectorSize)
 	var all []buffer
 	for ; len(v) >= vectorSize; v = v[vectorSize:] {
 		all = append(all, buffer{binary.NativeEndian.Uint64(v), binary.NativeEndian.Uint64(v[8:])})
@@ -153,7 +183,7 @@ type refusal struct {
 
 // refuse spoils the first message of a request that changes something. Nil: it is none.
 func (t *tracer) refuse(tid int, c call6) (*refusal, error) {
-	if c.number != unix.SYS_SENDTO && c.number != unix.SYS_SENDMSG {
+	if _, ok := t.sends(tid, c); !ok {
 		return nil, nil
 	}
 	socket := target(tid, c.args[0])

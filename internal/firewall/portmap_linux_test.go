@@ -394,6 +394,44 @@ func TestPortMap_again(t *testing.T) {
 	})
 }
 
+// TestPortMap_inherit is a container with the address of one that got no DEL: its own mapping is
+// whole, and stays so when the DEL of the other comes late, or a GC.
+func TestPortMap_inherit(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		n := newNode(t)
+		c := n.newContainer(t)
+		serve(t, c.ns, "tcp", 7, "c")
+		late := c.owner
+		late.ContainerID = "dead"
+		h := open(t, n.host, backend)
+		p := portMap(c, firewall.TCP, 81)
+		p.Subnets = []netip.Prefix{netip.PrefixFrom(c.addr(4), 32), netip.PrefixFrom(c.addr(6), 128)} // hairpin by its own right
+		for _, remove := range []func() error{
+			func() error { return h.DelPortMap(t.Context(), late) },
+			func() error { return h.CollectPortMap(t.Context(), "mynet", []firewall.Owner{c.owner}) },
+		} {
+			if err := h.EnsurePortMap(t.Context(), late, portMap(c, firewall.TCP, 80)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := errors.Join(h.EnsurePortMap(t.Context(), c.owner, p), h.CheckPortMap(t.Context(), c.owner, p)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(remove(), h.CheckPortMap(t.Context(), c.owner, p)); err != nil {
+				t.Error(err)
+			}
+			bothFamilies(t, func(t *testing.T, family int) {
+				answers(t, c, "tcp", netip.AddrPortFrom(hostAddr[family], 81), "c", netip.Addr{})
+			})
+			if err := h.DelPortMap(t.Context(), c.owner); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // TestPortMap_udp is a sender that keeps its port while the port of the host gets
 // a container, another one, and none.
 func TestPortMap_udp(t *testing.T) {

@@ -110,11 +110,10 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 	if f.Host.Addr().IsUnspecified() {
 		dnat = placed{t, fam.dnatAny(), element{key: pad(proto, port(f.Host)), data: to}}
 	}
-	container := f.Container.Addr().AsSlice()
 	all := []placed{
 		dnat,
 		{t, fam.mapped(), element{key: pad(proto, port(f.Host), to)}},
-		{t, fam.selves(), element{key: pad(container, container)}},
+		f.self(network, mark),
 	}
 	if claim {
 		all = append(all, placed{claims().table, claimsSet, element{key: f.claim(), data: entryKey(mark, 0)[:8]}})
@@ -123,6 +122,16 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 		all[i].comment = mark
 	}
 	return all
+}
+
+// self returns the element that says that the container may reach itself.
+func (f Forward) self(network, mark string) placed {
+	fam := families()[0]
+	if !fam.has(f.Container.Addr()) {
+		fam = families()[1]
+	}
+	a := f.Container.Addr().AsSlice()
+	return placed{portsTable(network), fam.selves(), element{key: pad(a, a), comment: mark}}
 }
 
 // claims reports whether forwards of f's family take their port for the whole host.
@@ -147,7 +156,8 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 				changes = claims().build()
 			}
 			if !exact {
-				return append(changes, addForwards(o, p)...), nil
+				left, err := m.inherit(o, p)
+				return slices.Concat(changes, left, addForwards(o, p)), err
 			}
 			cleared, same, err := m.clear(o, p)
 			if err != nil || same {
@@ -159,6 +169,24 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 		fresh = fresh || errors.Is(err, unix.ENOENT)
 		return changedIfGone(err)
 	})
+}
+
+// inherit returns the changes that remove what another container left behind that had an
+// address of o and got no DEL: that it may reach itself. If it stayed, its DEL or GC would
+// take it from o.
+func (m nftPortMap) inherit(o Owner, p PortMap) ([]change, error) {
+	left := newPlacedSet()
+	for _, f := range p.Forwards {
+		self := f.self(o.Network, o.Mark())
+		there, err := m.conn.element(self.table, self.set, self.key)
+		switch {
+		case err != nil && !errors.Is(err, unix.ENOENT):
+			return nil, err
+		case err == nil && there.comment != o.Mark():
+			left.add(self)
+		}
+	}
+	return eachSet(left.list, table.delElements), nil
 }
 
 // layout returns what makes the table of a network of the rules seen there.
@@ -256,7 +284,7 @@ func (m nftPortMap) owned(o Owner) (has []Forward, entries []element, err error)
 }
 
 // present adds to a list the elements for forwards that are there and are o's. Those
-// of others are passed to taken, if not nil.
+// of others are passed to taken, if not nil, but for those that o inherits.
 func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim func(Forward) bool, taken func(f Forward, holder string) error) error {
 	mark := o.Mark()
 	for _, f := range forwards {
@@ -266,7 +294,7 @@ func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim 
 			case errors.Is(err, unix.ENOENT):
 			case err != nil:
 				return err
-			case there.comment == mark:
+			case there.comment == mark, taken != nil && e.isSelf():
 				list.add(e)
 			case taken != nil:
 				return taken(f, there.comment)
@@ -274,6 +302,11 @@ func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim 
 		}
 	}
 	return nil
+}
+
+// isSelf reports whether e comes from [Forward.self].
+func (e placed) isSelf() bool {
+	return slices.ContainsFunc(families(), func(f family) bool { return e.set == f.selves() })
 }
 
 // placedSet is a list of elements without duplicates.

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,19 +55,31 @@ func newHost(t *testing.T) host {
 			t.Fatalf("ip: %v", err)
 		}
 	}
+	for _, n := range []*nstest.NS{h.ns, h.container, h.outside} {
+		n.Do(t, func() { // links that come later speak IPv6 at once
+			if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 	script(h.ns, fmt.Sprintf(`link set lo up
 link add out0 type veth peer name eth0 netns /proc/%d/fd/%d
 link add con0 type veth peer name eth0 netns /proc/%d/fd/%d
 addr add 192.0.2.1/24 dev out0
+addr add 2001:db8:9::1/64 dev out0 nodad
 addr add 10.1.2.1/24 dev con0
+addr add fd00:1::1/64 dev con0 nodad
 link set out0 up
 link set con0 up
 `, os.Getpid(), h.outside.Fd(), os.Getpid(), h.container.Fd()))
-	script(h.outside, "link set lo up\naddr add 192.0.2.2/24 dev eth0\nlink set eth0 up\n")
-	script(h.container, "link set lo up\naddr add 10.1.2.2/24 dev eth0\nlink set eth0 up\nroute add default via 10.1.2.1\n")
+	script(h.outside, "link set lo up\naddr add 192.0.2.2/24 dev eth0\naddr add 2001:db8:9::2/64 dev eth0 nodad\nlink set eth0 up\n")
+	script(h.container, "link set lo up\naddr add 10.1.2.2/24 dev eth0\naddr add fd00:1::2/64 dev eth0 nodad\nlink set eth0 up\n"+
+		"route add default via 10.1.2.1\nroute add default via fd00:1::1\n")
 	h.ns.Do(t, func() {
-		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+			if err := os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 	return h
@@ -82,7 +96,10 @@ func conf(t *testing.T, members map[string]any) []byte {
 		"prevResult": map[string]any{
 			"cniVersion": "1.1.0",
 			"interfaces": []any{map[string]any{"name": "con0"}, map[string]any{"name": "eth0", "sandbox": "/var/run/netns/c1"}},
-			"ips":        []any{map[string]any{"address": "10.1.2.2/24", "interface": 1}},
+			"ips": []any{
+				map[string]any{"address": "10.1.2.2/24", "interface": 1},
+				map[string]any{"address": "fd00:1::2/64", "interface": 1},
+			},
 		},
 	}
 	for k, v := range members {
@@ -194,7 +211,8 @@ func TestPortmap(t *testing.T) {
 			for _, from := range []struct {
 				n  *nstest.NS
 				to string
-			}{{h.outside, "192.0.2.1:8080"}, {h.ns, "192.0.2.1:8080"}, {h.ns, "127.0.0.1:8080"}, {h.container, "192.0.2.1:8080"}} {
+			}{{h.outside, "192.0.2.1:8080"}, {h.ns, "192.0.2.1:8080"}, {h.ns, "127.0.0.1:8080"}, {h.container, "192.0.2.1:8080"},
+				{h.outside, "[2001:db8:9::1]:8080"}, {h.ns, "[2001:db8:9::1]:8080"}, {h.container, "[2001:db8:9::1]:8080"}} {
 				if got, err := ask(t, from.n, from.to); err != nil || got != "hello" {
 					t.Errorf("%s answers %q, %v, want hello", from.to, got, err)
 				}
@@ -302,12 +320,13 @@ func TestPortmap_condition(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	h.serve(t)
-	refused := conf(t, map[string]any{"conditionsV4": []string{"ip", "saddr", "!=", "192.0.2.0/24"}})
+	only4 := map[string]any{"cniVersion": "1.1.0", "ips": []any{map[string]any{"address": "10.1.2.2/24"}}}
+	refused := conf(t, map[string]any{"conditionsV4": []string{"ip", "saddr", "!=", "192.0.2.0/24"}, "prevResult": only4})
 	h.must(t, "ADD", "c1", refused)
 	if got, err := ask(t, h.outside, "192.0.2.1:8080"); err == nil {
 		t.Errorf("the condition is not kept: answer %q", got)
 	}
-	other := conf(t, map[string]any{"name": "other", "conditionsV4": []string{"ip", "saddr", "192.0.2.0/24"}})
+	other := conf(t, map[string]any{"name": "other", "conditionsV4": []string{"ip", "saddr", "192.0.2.0/24"}, "prevResult": only4})
 	h.must(t, "ADD", "c1", other)
 	if got, err := ask(t, h.outside, "192.0.2.1:8080"); err != nil || got != "hello" {
 		t.Errorf("another network's condition is not kept: %q, %v", got, err)
@@ -324,7 +343,7 @@ func TestPortmap_condition(t *testing.T) {
 	}
 }
 
-// TestPortmap_status is error 50 for a machine that lacks the backend: STA.
+// TestPortmap_status is error 50 for a machine that lacks the backend: C-32.
 func TestPortmap_status(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -337,20 +356,171 @@ func TestPortmap_status(t *testing.T) {
 }
 
 // TestPortmap_readOnly is a machine whose /proc/sys cannot be written: all works but
-// the way from 127.0.0.1.
+// the way from 127.0.0.1, and the log says so.
 func TestPortmap_readOnly(t *testing.T) {
 	t.Parallel()
+	for _, backend := range []string{"nftables", "iptables"} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.serve(t)
+			h.wrap = []string{"unshare", "-m", "sh", "-c", `mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$0"`}
+			c := conf(t, map[string]any{"backend": backend})
+			h.must(t, "ADD", "c1", c)
+			h.must(t, "CHECK", "c1", c)
+			for _, from := range []*nstest.NS{h.outside, h.ns, h.container} {
+				for _, to := range []string{"192.0.2.1:8080", "[2001:db8:9::1]:8080"} {
+					if got, err := ask(t, from, to); err != nil || got != "hello" {
+						t.Errorf("%s answers %q, %v, want hello", to, got, err)
+					}
+				}
+			}
+			h.must(t, "DEL", "c1", c)
+		})
+	}
+}
+
+// TestPortmap_routeLocalnet is C-41: the setting is made on the link to the container only, and only
+// if it serves a purpose; what it would open is closed by a rule, which goes with the rest.
+func TestPortmap_routeLocalnet(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		members map[string]any
+		want    string
+	}{
+		"with snat":    {nil, "1"},
+		"without snat": {map[string]any{"snat": false}, "0"},
+		"without port": {map[string]any{"runtimeConfig": nil}, "0"},
+		"IPv6 only": {map[string]any{"runtimeConfig": map[string]any{"portMappings": []any{
+			map[string]any{"hostPort": 8080, "containerPort": 7, "protocol": "tcp", "hostIP": "2001:db8:9::1"},
+		}}}, "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.must(t, "ADD", "c1", conf(t, tt.members))
+			for link, want := range map[string]string{"con0": tt.want, "out0": "0", "lo": "0", "all": "0", "default": "0"} {
+				h.ns.Do(t, func() {
+					got, err := os.ReadFile("/proc/sys/net/ipv4/conf/" + link + "/route_localnet")
+					if err != nil || strings.TrimSpace(string(got)) != want {
+						t.Errorf("route_localnet of %s is %q, %v, want %s", link, got, err, want)
+					}
+				})
+			}
+		})
+	}
+}
+
+// privilege is a command that takes a capability from the plugin, and all it starts.
+func privilege(t *testing.T, without string) []string {
+	t.Helper()
+	path, err := exec.LookPath("setpriv")
+	if err != nil {
+		nstest.Lacks(t, "program setpriv", err)
+	}
+	return []string{path, "--bounding-set=-" + without, "--inh-caps=-" + without, "--"}
+}
+
+// TestPortmap_unprivileged is a plugin without CAP_NET_ADMIN. With nothing to map it works: the
+// firewall is not asked. Else it says what is missing; so does DEL, which cannot know
+// that there is nothing to remove.
+func TestPortmap_unprivileged(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
-	h.serve(t)
-	h.wrap = []string{"unshare", "-m", "sh", "-c", `mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec "$0"`}
-	h.must(t, "ADD", "c1", conf(t, nil))
-	if got, err := ask(t, h.outside, "192.0.2.1:8080"); err != nil || got != "hello" {
-		t.Errorf("from outside: %q, %v, want hello", got, err)
+	h.wrap = privilege(t, "net_admin")
+	for _, backend := range []any{nil, "nftables", "iptables"} {
+		nothing := conf(t, map[string]any{"runtimeConfig": nil, "backend": backend})
+		h.must(t, "ADD", "c1", nothing)
+		h.must(t, "CHECK", "c1", nothing)
+		for _, command := range []string{"ADD", "DEL", "GC", "STATUS"} {
+			members := map[string]any{"backend": backend}
+			if command == "GC" {
+				members["cni.dev/valid-attachments"] = []any{}
+			}
+			if out, err := h.run(t, command, "c1", conf(t, members)); err == nil || !strings.Contains(out, "CAP_NET_ADMIN") {
+				t.Errorf("%s with %v printed %s, %v, want an error that names CAP_NET_ADMIN", command, backend, out, err)
+			}
+		}
 	}
-	if got, err := ask(t, h.ns, "192.0.2.1:8080"); err != nil || got != "hello" {
-		t.Errorf("from the host: %q, %v, want hello", got, err)
+}
+
+// counted puts programs before those of iptables that write down each run, and returns
+// what tells how many there were since it was asked last.
+func (h *host) counted(t *testing.T) func() int {
+	t.Helper()
+	dir := t.TempDir()
+	runs := filepath.Join(dir, "runs")
+	for _, family := range []string{"iptables", "ip6tables"} {
+		for _, kind := range []string{"", "-nft", "-legacy"} {
+			for _, suffix := range []string{"", "-restore", "-save"} {
+				name := family + kind + suffix
+				path, err := exec.LookPath(name)
+				if err != nil {
+					continue
+				}
+				script := "#!/bin/sh\necho " + name + " >>" + runs + "\nexec " + path + ` "$@"` + "\n"
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
-	h.must(t, "DEL", "c1", conf(t, nil))
+	h.env = append(h.env, "PATH="+dir+":"+os.Getenv("PATH"))
+	last := 0
+	return func() int {
+		t.Helper()
+		b, err := os.ReadFile(runs)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		total := bytes.Count(b, []byte("\n"))
+		since := total - last
+		last = total
+		return since
+	}
+}
+
+// TestPortmap_programs is C-48: how many programs are run for three ports of both families.
+// With nftables none; with iptables one to look and one to change, for each family, the first
+// time as well; and DEL, whichever the backend was, none where iptables is a front end of
+// nftables but to read what it is about to remove.
+func TestPortmap_programs(t *testing.T) {
+	t.Parallel()
+	for backend, want := range map[string]struct{ add, del, nothing int }{
+		"nftables": {},
+		"iptables": {add: 4, del: 2, nothing: 2},
+	} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			runs := h.counted(t)
+			c := func(id int) []byte {
+				var ports []any
+				for i := range 3 {
+					ports = append(ports, map[string]any{"hostPort": 8000 + 10*id + i, "containerPort": 7, "protocol": "tcp"})
+				}
+				return conf(t, map[string]any{"backend": backend, "runtimeConfig": map[string]any{"portMappings": ports}})
+			}
+			for i, step := range []struct {
+				command string
+				id      int
+				want    int
+			}{
+				{"ADD", 1, want.add},
+				{"ADD", 2, want.add},
+				{"ADD", 2, want.add},
+				{"CHECK", 2, want.add / 2},
+				{"DEL", 2, want.del},
+				{"DEL", 2, want.nothing},
+				{"DEL", 1, want.del},
+			} {
+				h.must(t, step.command, fmt.Sprint("c", step.id), c(step.id))
+				if got := runs(); got > step.want {
+					t.Errorf("step %d, %s of container %d: %d programs, want at most %d", i, step.command, step.id, got, step.want)
+				}
+			}
+		})
+	}
 }
 
 // TestPortmap_killed kills ADD, and DEL, at some moment: what remains is a whole mapping

@@ -19,7 +19,9 @@ import (
 //
 // What wait4 tells is of no use: a process that was made by vfork has had its parent's
 // memory until it executed the program, and its own peak counts only above that. So each
-// process is stopped on its way out, and asked.
+// process is stopped on its way out, and asked; one that never executed a program has no
+// memory of its own and does not count, such as the one by which the Go runtime finds out
+// what the kernel can do.
 func peakMemory(path string, environ []string, stdin []byte) (bytes int, err error) {
 	files, err := stdio(stdin)
 	if err != nil {
@@ -65,16 +67,17 @@ func stdio(input []byte) (files [2]*os.File, err error) {
 // Options of ptrace that the syscall package does not have.
 // Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/ptrace.h
 const (
+	traceExec     = 0x10       // PTRACE_O_TRACEEXEC
 	traceExit     = 0x40       // PTRACE_O_TRACEEXIT
 	killWithUs    = 0x100000   // PTRACE_O_EXITKILL
 	waitAnyThread = 0x40000000 // __WALL; include/uapi/linux/wait.h
 )
 
 // trace follows a process, its threads and its children to their ends, and returns the
-// peak of each process and how the first one ended.
+// peak of each process that executed a program and how the first one ended.
 func trace(first int) (peaks map[int]int, end syscall.WaitStatus, err error) {
-	peaks = map[int]int{}
-	options := traceExit | killWithUs | syscall.PTRACE_O_TRACECLONE | syscall.PTRACE_O_TRACEFORK | syscall.PTRACE_O_TRACEVFORK
+	peaks = map[int]int{first: 0}
+	options := traceExec | traceExit | killWithUs | syscall.PTRACE_O_TRACECLONE | syscall.PTRACE_O_TRACEFORK | syscall.PTRACE_O_TRACEVFORK
 	for started := false; ; {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, waitAnyThread, nil)
@@ -109,12 +112,16 @@ func trace(first int) (peaks map[int]int, end syscall.WaitStatus, err error) {
 func proceed(pid int, status syscall.WaitStatus, peaks map[int]int) error {
 	signal := 0
 	switch s := status.StopSignal(); {
+	case s == syscall.SIGTRAP && status.TrapCause() == syscall.PTRACE_EVENT_EXEC:
+		peaks[pid] = 0 // its number is that of the process from then on
 	case s == syscall.SIGTRAP && status.TrapCause() == syscall.PTRACE_EVENT_EXIT:
 		group, peak, err := highWater(pid)
 		if err != nil {
 			return err
 		}
-		peaks[group] = max(peaks[group], peak)
+		if before, executed := peaks[group]; executed {
+			peaks[group] = max(before, peak)
+		}
 	case s != syscall.SIGTRAP && s != syscall.SIGSTOP:
 		signal = int(s)
 	}

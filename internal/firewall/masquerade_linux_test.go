@@ -236,6 +236,29 @@ func TestMasquerade_repairIPTables(t *testing.T) {
 	}
 }
 
+// TestMasquerade_programs is the steady state of the iptables backend with ipset, where ADD, CHECK
+// and DEL run no program: there is none to be found. Not parallel: it sets the environment.
+func TestMasquerade_programs(t *testing.T) {
+	h := open(t, nstest.New(t), firewall.IPTables)
+	first, addrs := numbered(1)
+	if err := h.EnsureMasquerade(t.Context(), first, addrs); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	o, addrs := numbered(2)
+	for range 2 {
+		if err := errors.Join(h.EnsureMasquerade(t.Context(), o, addrs), h.CheckMasquerade(t.Context(), o, addrs)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := h.DelMasquerade(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+	if got, want := listed(t, h, "large"), "10.7.0.1 "+first.ContainerID+", fd07::1 "+first.ContainerID; got != want {
+		t.Errorf("masqueraded: %s, want %s", got, want)
+	}
+}
+
 // TestMasquerade_owners tells owners apart.
 func TestMasquerade_owners(t *testing.T) {
 	t.Parallel()

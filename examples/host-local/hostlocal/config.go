@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/cnikit/cnikit/ipam"
@@ -67,8 +68,12 @@ func (a *args) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(cni.IPs, &a.IPs)
 }
 
-// Validate checks the ranges and the routes.
+// Validate checks the directory, the ranges and the routes.
 func (c *Config) Validate() (err error) {
+	if dir := c.IPAM.DataDir; dir != "" && !filepath.IsAbs(dir) {
+		// The working directory is whatever the runtime has, which is not to be littered.
+		return types.Errorf(types.ErrInvalidNetworkConfig, "ipam.dataDir: %.80q is not an absolute path", dir)
+	}
 	pools := slices.Clone([][]types.IPRange(c.RuntimeConfig.IPRanges))
 	if c.IPAM.Subnet.IsValid() {
 		pools = append(pools, []types.IPRange{{

@@ -48,7 +48,11 @@ func Detach(ctx context.Context, o Owner, cfg DetachConfig) error {
 // Collect removes what [Detach] would for each owner in a network who is not in keep,
 // as far as it bears the owner's mark. An empty keep keeps nothing; a nil keep is refused.
 //
-// Spec: CNI 1.1.0, section 2, "GC"; checklist GC-005, GC-018.
+// It may run beside the ADD and DEL of owners in keep: what they make meanwhile stays, and so
+// do the rules that all share. To be on the safe side an owner has to be in keep since before
+// its ADD began.
+//
+// Spec: CNI 1.1.0, section 2, "GC"; checklist GC-005, GC-018, GC-028.
 func Collect(ctx context.Context, network string, keep []Owner, cfg DetachConfig) error {
 	if keep == nil {
 		return errNoKeep

@@ -41,6 +41,14 @@ type Plugin[T any] struct {
 	Check func(ctx context.Context, r *Request[T]) error
 	// GC removes what belongs to attachments of this network that are not among
 	// ValidAttachments. Since 1.1.0.
+	//
+	// A runtime runs neither ADD nor DEL beside it. One that does, or a second runtime, has to
+	// put an attachment on the list from before its first ADD until after its last DEL, and
+	// then GC is to take nothing from an ADD that runs beside it. Whoever is not on the list
+	// loses what is there, also in the middle of an ADD: nobody can tell such an attachment
+	// from one that was forgotten.
+	//
+	// Spec: checklist GC-016, GC-028.
 	GC func(ctx context.Context, r *Request[T]) error
 	// Status reports whether the plugin can serve ADD, by
 	// [types.ErrPluginNotAvailable] or [types.ErrLimitedConnectivity] if not. It

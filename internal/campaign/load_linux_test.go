@@ -27,7 +27,7 @@ import (
 	"github.com/cnikit/cnikit/types"
 )
 
-var attachments = flag.Int("attachments", 60, "how many attachments the campaign Load puts on one node")
+var attachments = flag.Int("attachments", 40, "how many attachments the campaign Load puts on one node")
 
 // loadNetworks are the networks of the campaign, by plugin. %d numbers the networks: a
 // bridge has 1,023 ports at most (BR_PORT_BITS), so the containers are spread over bridges of

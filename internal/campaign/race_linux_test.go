@@ -42,7 +42,7 @@ const raceNetwork = `{"cniVersion":"1.1.0","name":"race","plugins":[
 func TestRaces(t *testing.T) {
 	n := newRaceNode(t, raceNetwork)
 	before := n.prime(t)
-	ctx, lots := begin(t, 5*time.Second)
+	ctx, lots := begin(t, 4*time.Second)
 	r := &race{raceNode: n, t: t, valid: map[string]bool{}, pace: 100 * time.Millisecond}
 	var all sync.WaitGroup
 	live := make([]*racer, racers)

@@ -28,6 +28,13 @@
 // transaction that fills it. Two that want the same port are told apart by the kernel,
 // which refuses an element of a map that is there with other data.
 //
+// # GC beside ADD
+//
+// GC removes elements, and a table without elements, by a transaction that the kernel takes
+// only if there was no other since GC looked. So nothing goes that an ADD put there
+// meanwhile. With ipset, GC removes the rules first and then looks once more whether anybody
+// came, and ADD looks once more whether the rules are there: one sees the other.
+//
 // # Who writes and who reads
 //
 // Transactions are made by github.com/google/nftables, on one lasting connection that is

@@ -22,8 +22,8 @@ import (
 )
 
 // Runtime runs network configurations as a container runtime does. It keeps the
-// results of ADD for CHECK and DEL, and records each execution. Its methods may be called concurrently for different containers, and GC excludes
-// all others.
+// results of ADD for CHECK and DEL, and records each execution. Its methods may be called
+// concurrently: those about one container wait for each other, and GC excludes all.
 //
 // Spec: CNI 1.1.0, section 3; checklist CHAIN, CACHE.
 type Runtime struct {
@@ -48,6 +48,7 @@ type Runtime struct {
 	operations sync.RWMutex
 
 	mu         sync.Mutex
+	busy       map[string]chan struct{} // containers with an operation under way; closed at its end
 	executions []Execution
 	cache      map[attachmentKey]*entry
 }
@@ -98,8 +99,11 @@ func (r *Runtime) Executions() []Execution {
 // Spec: CNI 1.1.0, section 3, "Attaching a container"; checklist ADD-016 to
 // ADD-018, CHAIN-003, CHAIN-004, CHAIN-027, CACHE-001, CACHE-005, AMB-075.
 func (r *Runtime) Add(ctx context.Context, n *types.Network, a Attachment) (*types.Result, error) {
-	r.operations.RLock()
-	defer r.operations.RUnlock()
+	unlock, err := r.begin(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	result, err := r.add(ctx, n, a)
 	if err != nil {
 		return nil, errors.Join(err, r.del(context.WithoutCancel(ctx), n, a, nil))
@@ -138,8 +142,11 @@ func (r *Runtime) add(ctx context.Context, n *types.Network, a Attachment) (resu
 // Spec: CNI 1.1.0, section 3, "Checking an attachment"; checklist CHK-003,
 // CHK-017, CHK-018, CHK-020, CHK-024, AMB-065.
 func (r *Runtime) Check(ctx context.Context, n *types.Network, a Attachment) error {
-	r.operations.RLock()
-	defer r.operations.RUnlock()
+	unlock, err := r.begin(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if n.CNIVersion < types.V040 {
 		return fmt.Errorf("network %s: CNI version %s has no CHECK", n.Name, n.CNIVersion)
 	}
@@ -168,9 +175,46 @@ func (r *Runtime) Check(ctx context.Context, n *types.Network, a Attachment) err
 // Spec: CNI 1.1.0, section 3, "Deleting an attachment"; checklist DEL-018 to
 // DEL-023, CACHE-003, CACHE-004.
 func (r *Runtime) Del(ctx context.Context, n *types.Network, a Attachment) error {
-	r.operations.RLock()
-	defer r.operations.RUnlock()
+	unlock, err := r.begin(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	return r.forget(ctx, n, a)
+}
+
+// begin waits until neither GC nor an operation of the same container is under way.
+//
+// Spec: checklist LIFE-003, LIFE-004, GC-016.
+func (r *Runtime) begin(ctx context.Context, a Attachment) (end func(), err error) {
+	r.operations.RLock()
+	for {
+		r.mu.Lock()
+		other, busy := r.busy[a.ContainerID]
+		if !busy {
+			break
+		}
+		r.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			r.operations.RUnlock()
+			return nil, fmt.Errorf("container %s: wait for another operation: %w", a.ContainerID, ctx.Err())
+		}
+	}
+	defer r.mu.Unlock()
+	done := make(chan struct{})
+	if r.busy == nil {
+		r.busy = map[string]chan struct{}{}
+	}
+	r.busy[a.ContainerID] = done
+	return func() {
+		r.mu.Lock()
+		delete(r.busy, a.ContainerID)
+		r.mu.Unlock()
+		close(done)
+		r.operations.RUnlock()
+	}, nil
 }
 
 func (r *Runtime) forget(ctx context.Context, n *types.Network, a Attachment) error {

@@ -437,3 +437,41 @@ func TestRuntime_GCExcludes(t *testing.T) {
 		t.Errorf("executions (-want +got):\n%s", diff)
 	}
 }
+
+// LIFE-003, LIFE-004: operations of one container wait for each other, also those about
+// different interfaces, and those of another container do not.
+func TestRuntime_oneOperationAContainer(t *testing.T) {
+	t.Parallel()
+	adding, release := make(chan struct{}), make(chan struct{})
+	slow := adder("slow", nil)
+	add := slow.Add
+	slow.Add = func(ctx context.Context, r *skel.Request[conf]) (*types.Result, error) {
+		close(adding)
+		<-release
+		return add(ctx, r)
+	}
+	r := &skeltest.Runtime{Plugins: []skel.Runner{slow}}
+	n := network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"slow"}]}`)
+	added := make(chan error, 1)
+	go func() { _, err := r.Add(t.Context(), n, c1); added <- err }()
+	<-adding
+	other, second := c1, c1
+	other.ContainerID, second.IfName = "c2", "eth1"
+	if err := r.Del(t.Context(), n, other); err != nil {
+		t.Error(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := r.Del(ended, n, second); !errors.Is(err, context.Canceled) {
+		t.Errorf("Del() while ADD of the container runs = %v, want that it waits until the end of its context", err)
+	}
+	deleted := make(chan error, 1)
+	go func() { deleted <- r.Del(t.Context(), n, second) }()
+	close(release)
+	if err := errors.Join(<-added, <-deleted); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"DEL slow", "ADD slow", "DEL slow"}, log(r)); diff != "" {
+		t.Errorf("executions (-want +got):\n%s", diff)
+	}
+}

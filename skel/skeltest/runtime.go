@@ -128,11 +128,29 @@ func (r *Runtime) add(ctx context.Context, n *types.Network, a Attachment) (resu
 		if err != nil {
 			return nil, err
 		}
-		if len(result) == 0 {
-			return nil, fmt.Errorf("plugin %s: ADD printed no result", n.Plugins[i].Type)
+		if result, err = usable(result, n.CNIVersion); err != nil {
+			return nil, fmt.Errorf("plugin %s: ADD: %w", n.Plugins[i].Type, err)
 		}
 	}
 	return result, nil
+}
+
+// usable returns what a plugin printed as a result: null is an empty one, and an error
+// object is none, whatever the exit status.
+//
+// Spec: checklist RES-044, ERR-024.
+func usable(stdout []byte, v types.Version) ([]byte, error) {
+	switch text := bytes.TrimSpace(stdout); {
+	case len(text) == 0:
+		return nil, errors.New("printed no result")
+	case string(text) == "null":
+		return (&types.Result{}).Encode(v)
+	}
+	object := decoded(stdout)
+	if object["code"] != nil && object["msg"] != nil {
+		return nil, fmt.Errorf("printed an error, with exit status 0: %s", short(stdout))
+	}
+	return stdout, nil
 }
 
 // Check checks an attachment: each plugin in order, with the result of ADD, until

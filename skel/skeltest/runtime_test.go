@@ -359,6 +359,7 @@ func TestRuntime_badExecutables(t *testing.T) {
 		"chatty":  "echo this is no JSON; echo from stderr >&2; exit 1",
 		"nothing": "exit 0",
 		"killed":  "kill -9 $$",
+		"polite":  `echo '{"code":7,"msg":"no subnet"}'; exit 0`,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\ncat >/dev/null\n"+script+"\n"), 0o755); err != nil {
 			t.Fatal(err)
@@ -369,6 +370,7 @@ func TestRuntime_badExecutables(t *testing.T) {
 		{"chatty", "from stderr"},
 		{"nothing", "printed no result"},
 		{"killed", "signal: killed"},
+		{"polite", "no subnet"},
 		{"missing", "no executable"},
 	} {
 		t.Run(tt.plugin, func(t *testing.T) {
@@ -380,6 +382,24 @@ func TestRuntime_badExecutables(t *testing.T) {
 				t.Errorf("Add() = %v, want %q and the plugin's name in it", err, tt.want)
 			}
 		})
+	}
+}
+
+// RES-044, ERR-024 above: null is an empty result, for the next plugin as for the caller.
+func TestRuntime_null(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "null"), []byte("#!/bin/sh\ncat >/dev/null\necho null\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := &skeltest.Runtime{Path: []string{dir}, Plugins: []skel.Runner{adder("a", nil)}}
+	n := network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"null"},{"type":"a"}]}`)
+	result, err := r.Add(t.Context(), n, c1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a"}, names(result)); diff != "" {
+		t.Errorf("interfaces of the result (-want +got):\n%s", diff)
 	}
 }
 

@@ -4,8 +4,10 @@ package skeltest
 
 import (
 	"context"
+	"time"
 
 	"github.com/cnikit/cnikit/skel"
+	"github.com/cnikit/cnikit/types"
 )
 
 // InProcess is a target that is a function.
@@ -24,3 +26,14 @@ func Checked() map[string]bool {
 
 // Untestable says why rules have no check.
 func Untestable() map[string]string { return untestable() }
+
+// ExamineRuntimeInProcess is [ExamineRuntime] for runtimes whose recorders are no
+// processes: without namespaces, at the versions given, and with its own time for what
+// may not begin while something else runs.
+func ExamineRuntimeInProcess(ctx context.Context, open func(RuntimeSetup) (RuntimeDriver, error), patience time.Duration, versions ...types.Version) (*Report, error) {
+	x := runtimeExaminer{open: open, patience: patience, versions: versions}
+	return x.examine(ctx, ExamineOptions{})
+}
+
+// PlayIfRecorder ends the process as a recorder, if it is one.
+func PlayIfRecorder() { playRecorder() }

@@ -31,6 +31,7 @@ import (
 // see [Self].
 func Main(m *testing.M, plugins ...skel.Runner) {
 	if os.Getenv("CNI_COMMAND") != "" {
+		playRecorder()
 		skel.Main(plugins...)
 	}
 	nstest.Main(m)

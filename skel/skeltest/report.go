@@ -57,11 +57,25 @@ type Report struct {
 func (r *Report) Broken(s Severity) []Outcome {
 	var all []Outcome
 	for _, o := range r.Outcomes {
-		if o.Status == Failed && o.Rule.Severity() == s {
+		if o.Status == Failed && r.severity(o.Rule) == s {
 			all = append(all, o)
 		}
 	}
 	return all
+}
+
+// severity returns how bad it is that whom the report is about breaks a rule. What
+// binds runtimes is no more than a warning for a plugin, and the other way round.
+func (r *Report) severity(rule Rule) Severity {
+	if r.Kind == KindRuntime && rule.Who == "runtime" {
+		rule.Who = "both"
+	}
+	return rule.Severity()
+}
+
+// binds reports whether a rule is for those that the report is about.
+func (r *Report) binds(rule Rule) bool {
+	return rule.Who == "both" || (rule.Who == "runtime") == (r.Kind == KindRuntime) && rule.Who != "admin"
 }
 
 // IDs returns the identifiers of the rules that have an outcome of this status, each

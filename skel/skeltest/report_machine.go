@@ -49,7 +49,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 			Rule: v.rule.Text, Status: v.status,
 		}
 		if v.status == Failed {
-			entry.Severity = v.rule.Severity()
+			entry.Severity = r.severity(v.rule)
 			report.count(entry.Severity)
 		}
 		for _, o := range v.outcomes {
@@ -124,11 +124,11 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 		}
 		c.Time = fmt.Sprintf("%.3f", seconds)
 		switch {
-		case v.status == Failed && v.rule.Severity() == Failure:
+		case v.status == Failed && r.severity(v.rule) == Failure:
 			c.Failure = &junitMessage{Message: v.rule.Text, Text: story.String()}
 			suite.Failures++
 		case v.status == Failed:
-			c.Output = string(v.rule.Severity()) + ": " + story.String()
+			c.Output = string(r.severity(v.rule)) + ": " + story.String()
 		case v.status != Passed:
 			c.Skipped = &junitMessage{Message: string(v.status) + ": " + strings.Join(v.outcomes[0].Why, "; ")}
 			suite.Skipped++

@@ -46,7 +46,11 @@ func (p painter) severity(s Severity) string {
 func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 	p := painter{o.Color}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, a plugin of kind %s, at %s\n", p.paint(bold, r.Plugin), r.Kind, versionList(r))
+	kind := "a plugin of kind " + string(r.Kind)
+	if r.Kind == KindRuntime {
+		kind = "as its plugins see it"
+	}
+	fmt.Fprintf(&b, "%s, %s, at %s\n", p.paint(bold, r.Plugin), kind, versionList(r))
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "%s %s\n", p.paint(yellow, "note:"), note)
 	}
@@ -76,7 +80,7 @@ func versionList(r *Report) string {
 // version that shows it.
 func (r *Report) writeBroken(b *strings.Builder, p painter, severity Severity) {
 	for _, v := range r.verdicts() {
-		if v.status != Failed || v.rule.Severity() != severity {
+		if v.status != Failed || r.severity(v.rule) != severity {
 			continue
 		}
 		broken := slices.DeleteFunc(slices.Clone(v.outcomes), func(o Outcome) bool { return o.Status != Failed })
@@ -109,8 +113,7 @@ func (r *Report) writeRest(b *strings.Builder, p painter) {
 	}
 }
 
-// writeSummary counts rules by group. Those that bind runtimes and administrators are
-// left out.
+// writeSummary counts rules by group. Those that bind others are left out.
 func (r *Report) writeSummary(b *strings.Builder, p painter) {
 	type count struct {
 		passed, na, nt int
@@ -129,7 +132,7 @@ func (r *Report) writeSummary(b *strings.Builder, p painter) {
 		case Passed:
 			c.passed++
 		case Failed:
-			c.broken[v.rule.Severity()]++
+			c.broken[r.severity(v.rule)]++
 		case NotApplicable:
 			c.na++
 		case NotTestable:
@@ -137,7 +140,7 @@ func (r *Report) writeSummary(b *strings.Builder, p painter) {
 		}
 	}
 	for _, v := range r.verdicts() {
-		if v.rule.Who == "plugin" || v.rule.Who == "both" || v.status == Passed || v.status == Failed {
+		if r.binds(v.rule) || v.status == Passed || v.status == Failed {
 			add(v.rule.Group(), v)
 			add("all", v)
 		}

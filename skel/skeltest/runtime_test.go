@@ -393,13 +393,18 @@ func TestRuntime_null(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &skeltest.Runtime{Path: []string{dir}, Plugins: []skel.Runner{adder("a", nil)}}
-	n := network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"null"},{"type":"a"}]}`)
-	result, err := r.Add(t.Context(), n, c1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"a"}, names(result)); diff != "" {
-		t.Errorf("interfaces of the result (-want +got):\n%s", diff)
+	for plugins, want := range map[string][]string{`{"type":"null"},{"type":"a"}`: {"a"}, `{"type":"a"},{"type":"null"}`: nil} {
+		n := network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[`+plugins+`]}`)
+		result, err := r.Add(t.Context(), n, c1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, names(result)); diff != "" {
+			t.Errorf("ADD of %s: interfaces of the result (-want +got):\n%s", plugins, diff)
+		}
+		if err := r.Del(t.Context(), n, c1); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

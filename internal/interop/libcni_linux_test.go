@@ -16,6 +16,7 @@ import (
 	reference "github.com/containernetworking/cni/pkg/types"
 
 	"github.com/cnikit/cnikit/internal/nstest"
+	"github.com/cnikit/cnikit/skel/skeltest"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	bin = dir
-	nstest.Main(m)
+	skeltest.Main(m)
 }
 
 // build builds the example plugins, once: a test binary that nstest starts again

@@ -496,7 +496,10 @@ func (t *tape) judgeDel(o *operation, h *history, v types.Version) {
 	_, has := first[0].object()["prevResult"]
 	switch {
 	case v < types.V040:
-		t.expect(!has, "DEL-020", v, first, "DEL in version %s has a prevResult", v)
+		for i, r := range o.records {
+			_, has := r.object()["prevResult"]
+			t.expect(!has, "DEL-020", v, o.records[i:i+1], "DEL in version %s has a prevResult", v)
+		}
 	case h.origin == nil: // its ADD was not recorded
 	case h.origin.failedAt() >= 0:
 		t.expect(!has, "CACHE-005", v, first, "DEL after an ADD that failed has a prevResult")

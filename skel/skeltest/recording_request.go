@@ -50,7 +50,7 @@ func (t *tape) judgeRecord(r *Record) {
 	t.expect(offered, "CHAIN-001", v, these, "cniVersion is %s, and the list has %s", asJSON(conf["cniVersion"]), joined(t.n.Offered))
 	t.judgeMembers(r, v, conf, decoded(p.Raw))
 	t.judgeCapabilities(r, v, conf, p)
-	t.judgeAdded(r, v, conf)
+	t.judgeAdded(r, v, conf, decoded(p.Raw))
 }
 
 // judgeInput judges the form of standard input.
@@ -142,10 +142,10 @@ func (t *tape) judgeCapabilities(r *Record, v types.Version, conf map[string]any
 }
 
 // judgeAdded judges what a runtime adds for a command.
-func (t *tape) judgeAdded(r *Record, v types.Version, conf map[string]any) {
+func (t *tape) judgeAdded(r *Record, v types.Version, conf, written map[string]any) {
 	these := []*Record{r}
 	previous, hasPrevious := conf["prevResult"]
-	if hasPrevious && previous != nil {
+	if hasPrevious && previous != nil && !sameJSON(previous, written["prevResult"]) { // that of the file is the matter of others
 		object, _ := previous.(map[string]any)
 		said := object["cniVersion"]
 		t.expect(said == nil || said == conf["cniVersion"], "CHAIN-021", v, these, "prevResult is of version %s, and the request of %s", asJSON(said), asJSON(conf["cniVersion"]))

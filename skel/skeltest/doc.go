@@ -61,6 +61,32 @@
 // one. [Examine] is the same for programs, and cnicheck, in the directory beside, for
 // the command line.
 //
+// # Container runtimes
+//
+// A [Recorder] stands in for plugins and keeps what a runtime sends. [Recorder.Examine]
+// judges a runtime that ran by itself, with the recorder in its network, by the rules of
+// the specification that bind runtimes, and [ExamineRuntime] drives one through stories
+// of its own at every version:
+//
+//	func TestMain(m *testing.M) { skeltest.Main(m) } // which plays the recorders
+//
+//	func TestRuntime(t *testing.T) {
+//		report, err := skeltest.ExamineRuntime(t.Context(), func(s skeltest.RuntimeSetup) (skeltest.RuntimeDriver, error) {
+//			return &myDriver{cni: myruntime.New(s.Path, s.ConfDir, s.CacheDir)}, nil
+//		}, skeltest.ExamineOptions{})
+//		if err != nil {
+//			t.Fatal(err)
+//		}
+//		for _, o := range report.Broken(skeltest.Failure) {
+//			t.Error(o.Rule.ID, o.Rule.Text, o.Why)
+//		}
+//	}
+//
+// "cnicheck runtime" puts recorders beside the plugins of a node, and judges what
+// containerd, podman or another runtime sent them.
+//
+// # Plugins that misbehave
+//
 // A plugin that hangs, floods its output or leaves processes behind is ended, and each
 // case has namespaces and a directory of its own. What a plugin does elsewhere in the
 // file system is its own matter, unless cnicheck runs it.

@@ -253,7 +253,7 @@ func playRecorder() {
 // stdinLimit and stdinPatience bound what a recorder reads.
 const (
 	stdinLimit    = 64 << 20
-	stdinPatience = 5 * time.Second
+	stdinPatience = 2 * time.Second
 )
 
 // play is one execution.

@@ -18,8 +18,9 @@
 // could not be examined, for example since not even a plain ADD succeeds with this
 // profile. Warnings and advice do not change it.
 //
-// With "run" for its first argument it plays a runtime, for one command; see
-// cnicheck run -h.
+// With "run" for its first argument it plays a runtime, for one command, and with
+// "runtime" it examines one instead of a plugin; see cnicheck run -h and cnicheck
+// runtime -h.
 package main
 
 import (
@@ -39,8 +40,14 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "run" {
-		os.Exit(runCommand(os.Args[2:]))
+	playRecorder()
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "run":
+			os.Exit(runCommand(os.Args[2:]))
+		case "runtime":
+			os.Exit(runtimeCommand(os.Args[2:]))
+		}
 	}
 	os.Exit(examineCommand(os.Args[1:]))
 }
@@ -62,6 +69,7 @@ type options struct {
 
 const usage = `usage: cnicheck [flags] PLUGIN
        cnicheck run COMMAND CONFLIST NETNS [flags]
+       cnicheck runtime install|check|forget DIR ...
 
 Examines a CNI plugin by the rules of the specification.
 
@@ -78,10 +86,7 @@ func parse(args []string) (o options, plugin string, err error) {
 	flags.StringVar(&o.config, "config", "", "`JSON` object with further members of the configuration")
 	flags.StringVar(&o.versions, "versions", "", "`list` of versions to examine, with commas (default: all that the plugin supports)")
 	flags.StringVar(&o.only, "only", "", "`list` of rules or groups to examine, with commas, such as DEL,ADD-003")
-	flags.BoolVar(&o.json, "json", false, "print the report as JSON")
-	flags.StringVar(&o.junit, "junit", "", "write the report as JUnit XML to `file` as well")
-	flags.BoolVar(&o.verbose, "v", false, "list every rule")
-	flags.StringVar(&o.color, "color", "auto", "auto, always or never")
+	o.outputFlags(flags)
 	flags.IntVar(&o.parallel, "parallel", 0, "how many cases run at once (default: two for each processor)")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long the examination may take")
 	if err := flags.Parse(args); err != nil {
@@ -92,6 +97,27 @@ func parse(args []string) (o options, plugin string, err error) {
 		return o, "", flag.ErrHelp
 	}
 	return o, flags.Arg(0), nil
+}
+
+// outputFlags are the flags that say what to print.
+func (o *options) outputFlags(flags *flag.FlagSet) {
+	flags.BoolVar(&o.json, "json", false, "print the report as JSON")
+	flags.StringVar(&o.junit, "junit", "", "write the report as JUnit XML to `file` as well")
+	flags.BoolVar(&o.verbose, "v", false, "list every rule")
+	flags.StringVar(&o.color, "color", "auto", "auto, always or never")
+}
+
+// parseAnywhere parses flags that may stand before, between and after other words.
+func parseAnywhere(flags *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return words, err
+		}
+		if flags.NArg() == 0 {
+			return words, nil
+		}
+		words, args = append(words, flags.Arg(0)), flags.Args()[1:]
+	}
 }
 
 // target makes the target of the options.

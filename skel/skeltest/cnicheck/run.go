@@ -62,15 +62,9 @@ func parseRun(args []string) (o runOptions, err error) {
 	flags.BoolVar(&o.verbose, "v", false, "show what each plugin was sent and said")
 	flags.StringVar(&o.color, "color", "auto", "auto, always or never")
 	flags.DurationVar(&o.timeout, "timeout", time.Minute, "how long it may take")
-	var words []string
-	for { // flags may stand anywhere
-		if err := flags.Parse(args); err != nil {
-			return o, err
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		words, args = append(words, flags.Arg(0)), flags.Args()[1:]
+	words, err := parseAnywhere(flags, args)
+	if err != nil {
+		return o, err
 	}
 	needed := 2
 	if len(words) > 0 && (words[0] == "add" || words[0] == "check") {

@@ -208,6 +208,30 @@ func TestConstantRules(t *testing.T) {
 	t.Logf("rules met by the first packet: %d outwards, %d inwards", outOne, inOne)
 }
 
+// TestConstantRules_iptables is the same for masquerading by iptables with ipset: there are as many
+// rules with one container as with fifty, so a packet meets no more.
+func TestConstantRules_iptables(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	h := open(t, n, firewall.IPTables)
+	rules := func() string {
+		return string(n.Output(t, "iptables", "-t", "nat", "-S")) + string(n.Output(t, "ip6tables", "-t", "nat", "-S"))
+	}
+	one := ""
+	for i := range 50 {
+		o, addrs := numbered(i)
+		if err := h.EnsureMasquerade(t.Context(), o, addrs); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			one = rules()
+		}
+	}
+	if many := rules(); many != one || !strings.Contains(one, "MASQUERADE") {
+		t.Errorf("rules for fifty containers:\n%s\nfor one:\n%s", many, one)
+	}
+}
+
 // TestPortMap_concurrent maps ports of many containers at once, and one port to many:
 // one of them gets it.
 func TestPortMap_concurrent(t *testing.T) {

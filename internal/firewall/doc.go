@@ -48,4 +48,22 @@
 // ipset, by netlink too, and runs iptables only when the constant rules are not there,
 // which the reference counter of the ipset tells; without ipset, and for port maps, it
 // needs one run to look and one to change.
+//
+// Port maps by iptables are the one thing whose rules grow with containers: each has a
+// chain, and one rule that leads there for each protocol and fifteen ports. No constant
+// shape exists. What iptables can look up in one step is an ipset, and that yields yes or no,
+// or with skbinfo a mark, a priority and a queue; the target DNAT takes its address from
+// the rule. A mark would have to be told apart by one rule for each container again. So
+// a first packet for an address of the host meets one rule more for each container with
+// ports on its network, and none for containers without, or for other packets. nftables has
+// maps, and is the default.
+//
+// Source: https://git.netfilter.org/ipset/tree/src/ipset.8?h=v7.17 (SKBINFO); iptables-extensions(8), DNAT
+//
+// # What the kernel lacks
+//
+// Some kernels have nf_tables without NAT in family inet. None can be asked; so it is tried, in
+// a transaction that leaves nothing, when the kernel has refused the rules of a network,
+// and iptables is used instead if the configuration leaves the choice. A CHECK that finds
+// no table looks whether iptables did the work.
 package firewall

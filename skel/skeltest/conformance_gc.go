@@ -261,7 +261,7 @@ func (t *trial) foreign() (paths []string) {
 	for dir := range dirs {
 		for _, name := range []string{"cnitest-foreign", "10.88.0.200"} {
 			path := filepath.Join(dir, name)
-			t.must(os.WriteFile(path, []byte("\x00 not\x00a record"), 0o600))
+			t.must(os.WriteFile(path, []byte("no record\nof any plugin\nthat there is\n"), 0o600))
 			paths = append(paths, path)
 		}
 	}
@@ -294,12 +294,13 @@ func (t *trial) obstructed(c *call) {
 	}
 }
 
-// files returns the paths of the files that the plugin keeps.
+// files returns the paths of the files that the plugin keeps, without hidden ones: an
+// index beside the records may be behind them.
 func (t *trial) files() (paths []string) {
 	snapshot, err := SnapshotDir(filepath.Join(t.dir, "data"))
 	t.must(err)
 	for line := range strings.Lines(string(snapshot)) {
-		if name := strings.TrimSpace(strings.TrimPrefix(line, "file ")); !strings.HasSuffix(name, "/") {
+		if name := strings.TrimSpace(strings.TrimPrefix(line, "file ")); !strings.HasSuffix(name, "/") && !strings.Contains("/"+name, "/.") {
 			paths = append(paths, filepath.Join(t.dir, "data", name))
 		}
 	}

@@ -12,14 +12,14 @@ import (
 
 // probe finds out what can be examined, and says what cannot.
 func (x *examiner) probe() (notes []string) {
-	if n, err := NewNamespace(); err != nil {
+	if x.target.inProcess() != nil {
+		x.whyNot = "a plugin in-process has the namespace of the test for its host"
+		notes = append(notes, x.whyNot+"; pass an executable to examine all")
+	} else if n, err := NewNamespace(); err != nil {
 		x.whyNot = err.Error()
 		notes = append(notes, "no network namespaces, and so no ADD of a real container: "+err.Error())
 	} else if err := n.Close(); err != nil {
 		x.whyNot = err.Error()
-	} else if x.target.inProcess() != nil {
-		x.whyNot = "a plugin in-process has the namespace of the test for its host"
-		notes = append(notes, x.whyNot+"; pass an executable to examine all")
 	} else {
 		x.namespaces = true
 	}

@@ -21,6 +21,10 @@ import (
 	"github.com/cnikit/cnikit/types"
 )
 
+// examineAll is the variable that makes the tests of this package examine by every rule
+// at every version, which takes minutes: EXAMINE_ALL=1.
+const examineAll = "EXAMINE_ALL"
+
 // examine examines a mutant in-process and returns the rules that it breaks.
 func examine(t *testing.T, m mutant, p skeltest.Profile, plugin func(context.Context, skel.Env) int) []string {
 	t.Helper()
@@ -50,6 +54,27 @@ func (m mutant) rules(list string) []string {
 	for _, r := range skeltest.Rules() {
 		if (len(only) == 0 || slices.Contains(only, r.ID) || slices.Contains(only, r.Group())) && !slices.Contains(not, r.ID) {
 			these = append(these, r.ID)
+		}
+	}
+	return these
+}
+
+// near shortens a list of rules to those that the table says are broken and, of the
+// groups in the list, one neighbour of each: a process for each request takes its time.
+// EXAMINE_ALL=1 examines by all of them, as writing the table does.
+func (m mutant) near(t *testing.T, list []string) []string {
+	t.Helper()
+	if os.Getenv(examineAll) != "" || os.Getenv("UPDATE_GOLDEN") != "" {
+		return list
+	}
+	broken := strings.Fields(matrix(t)[m.name])
+	var these, neighbours []string
+	for _, r := range skeltest.Rules() {
+		switch of := slices.Contains(list, r.Group()); {
+		case slices.Contains(broken, r.ID) || slices.Contains(list, r.ID):
+			these = append(these, r.ID)
+		case of && skeltest.Checked()[r.ID] && !slices.Contains(neighbours, r.Group()):
+			these, neighbours = append(these, r.ID), append(neighbours, r.Group())
 		}
 	}
 	return these

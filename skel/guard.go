@@ -47,6 +47,7 @@ func await(ctx context.Context, grace time.Duration, f func() error) error {
 	go func() {
 		err := errGoexit
 		defer func() { done <- err }()
+		growStack(0)
 		err = guarded(f)
 	}()
 	select {

@@ -129,6 +129,7 @@ func (q *request) answer(ctx context.Context) ([]byte, error) {
 	if name == string(types.CommandVersion) {
 		return q.versionInfo(ctx), nil
 	}
+	growStack(0)
 	q.openLog(LogOptions{})
 	cmd, err := findCommand(name)
 	if err != nil {

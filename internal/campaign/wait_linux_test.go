@@ -35,17 +35,18 @@ func hurried[T any](p skel.Plugin[T]) skel.Plugin[T] {
 	return p
 }
 
-// The example plugins have limits, and those of a delegate and of a lock fit into that of
-// their caller.
+// The example plugins have limits that fit into each other: a lock is given up before the
+// plugin that waits for it, and that before the runtime loses patience. A delegate has as
+// much time as its caller, who starts it early and may hand its configuration over late.
 func TestWaits_limits(t *testing.T) {
 	t.Parallel()
 	const patienceOfRuntimes = 2 * time.Minute // kubelet: runtimeRequestTimeout
 	const undoing = 25 * time.Second           // a delegate to stop, its DEL, and the undo steps
-	callers := []time.Duration{bridge.Plugin().Timeout, ptp.Plugin().Timeout, portmap.Plugin().Timeout}
-	for _, limit := range callers {
-		if delegate := hostlocal.Plugin().Timeout; ipam.DefaultLockLimit >= delegate || delegate >= limit || limit+undoing >= patienceOfRuntimes {
-			t.Errorf("lock %v, delegate %v, caller %v, with undoing %v, runtime %v; want them in this order",
-				ipam.DefaultLockLimit, delegate, limit, limit+undoing, patienceOfRuntimes)
+	lock, delegate := ipam.DefaultLockLimit, hostlocal.Plugin().Timeout
+	for _, limit := range []time.Duration{bridge.Plugin().Timeout, ptp.Plugin().Timeout, portmap.Plugin().Timeout} {
+		if limit <= lock || delegate < limit || limit+undoing >= patienceOfRuntimes {
+			t.Errorf("lock %v, caller %v, delegate %v, with undoing %v, runtime %v; want none shorter than the one before",
+				lock, limit, delegate, limit+undoing, patienceOfRuntimes)
 		}
 	}
 }
@@ -268,7 +269,7 @@ func TestWaits_iptables(t *testing.T) {
 // comes next. LIFE-013
 func TestKilled_delegate(t *testing.T) {
 	t.Parallel()
-	n := newRaceNode(t, raceNetwork)
+	n := newRaceNode(t, waitNetwork("bridge", "slow", ""))
 	pidFile := filepath.Join(n.DataDir, "pid")
 	n.Script(t, "slow", "cat >/dev/null\necho $$ >"+pidFile+".new\nmv "+pidFile+".new "+pidFile+"\nexec sleep 1000\n")
 	c := n.Container(t, "c1")

@@ -23,7 +23,9 @@ func Plugin() skel.Plugin[Config] {
 		Check:   check,
 		GC:      gc,
 		Status:  status,
-		Timeout: 20 * time.Second, // more than any lock takes, and less than a runtime's patience
+		// Since the start, not since the caller handed the configuration over, which it may do
+		// at the end of its own time.
+		Timeout: 30 * time.Second,
 	}
 }
 

@@ -31,6 +31,9 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// OwnMounts reports whether the program runs in a mount namespace that [Main] made.
+func OwnMounts() bool { return os.Getenv(childEnv) != "" }
+
 // ownRun gives a user who is root in a user namespace only a /run of his own, since
 // programs such as iptables want to write there.
 func ownRun() error {

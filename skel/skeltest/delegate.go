@@ -4,6 +4,7 @@ package skeltest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,13 +26,22 @@ type Delegate struct {
 	Name string
 }
 
-// Answer is what a [Delegate] says.
+// Answer is what a [Delegate] or a [Recorder] says. Standard output may be anything, JSON
+// or not.
 type Answer struct {
 	Stdout, Stderr string
+	// Times is how often Stdout is printed. Zero: once.
+	Times int
+	// Flood is how many bytes of noise, which are zeros, follow Stdout.
+	Flood int64
 	// Exit is the exit status.
 	Exit int
-	// Sleep is how long it takes, in whole seconds rounded up.
+	// Sleep is how long it takes before the answer. For a delegate, it is rounded up to
+	// whole seconds.
 	Sleep time.Duration
+	// Hang says that there is neither answer nor end. A delegate then ends by SIGKILL and
+	// not by SIGTERM, and by itself after ten minutes, lest it outlive a test by much.
+	Hang bool
 }
 
 // script is the plugin. The directory of its records and answers lies beside it. A
@@ -47,9 +57,13 @@ echo "$r" >>"$d/order"
 a="$d/$CNI_COMMAND"
 [ -n "$CNI_CONTAINERID" ] && [ -d "$a.$CNI_CONTAINERID" ] && a="$a.$CNI_CONTAINERID"
 [ -d "$a" ] || exit 0
+[ -f "$a/hang" ] && { trap '' TERM; exec /bin/sleep 600; }
 [ -f "$a/sleep" ] && { read -r s <"$a/sleep"; /bin/sleep "$s"; }
 /bin/cat "$a/stderr" >&2
-/bin/cat "$a/stdout"
+n=1
+[ -f "$a/times" ] && read -r n <"$a/times"
+while [ "$n" -gt 0 ]; do /bin/cat "$a/stdout"; n=$((n-1)); done
+[ -f "$a/flood" ] && { read -r n <"$a/flood"; PATH=/usr/bin:/bin head -c "$n" /dev/zero; }
 read -r e <"$a/exit"
 exit "$e"
 `
@@ -76,12 +90,21 @@ func (d *Delegate) Answer(command types.Command, containerID string, a Answer) e
 	if containerID != "" {
 		dir += "." + containerID
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return err
 	}
 	files := map[string]string{"stdout": a.Stdout, "stderr": a.Stderr, "exit": strconv.Itoa(a.Exit) + "\n"}
 	if a.Sleep > 0 {
 		files["sleep"] = fmt.Sprintln(int((a.Sleep + time.Second - 1) / time.Second))
+	}
+	if a.Times > 0 {
+		files["times"] = fmt.Sprintln(a.Times)
+	}
+	if a.Flood > 0 {
+		files["flood"] = fmt.Sprintln(a.Flood)
+	}
+	if a.Hang {
+		files["hang"] = ""
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

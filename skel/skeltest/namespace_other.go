@@ -19,6 +19,7 @@ import (
 // binary it is one of them. There are no network namespaces on this system.
 func Main(m *testing.M, plugins ...skel.Runner) {
 	if os.Getenv("CNI_COMMAND") != "" {
+		playRecorder()
 		skel.Main(plugins...)
 	}
 	os.Exit(m.Run())

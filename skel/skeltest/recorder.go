@@ -271,12 +271,28 @@ func (r *Recorder) play(name string, env skel.Env) (exit int) {
 	if err := r.append(end); err != nil {
 		return complaint(env, types.ErrInternal, err)
 	}
-	_, err := io.WriteString(env.Stderr, a.Stderr)
-	_, err2 := io.WriteString(env.Stdout, a.Stdout)
-	if err := errors.Join(err, err2); err != nil {
+	if a.write(env) != nil {
 		return 1 // whoever should hear of it is gone
 	}
 	return a.Exit
+}
+
+// write says what is to be said.
+func (a Answer) write(env skel.Env) error {
+	if a.Hang {
+		time.Sleep(10 * time.Minute)
+		return nil
+	}
+	_, err := io.WriteString(env.Stderr, a.Stderr)
+	for range max(a.Times, 1) {
+		_, err2 := io.WriteString(env.Stdout, a.Stdout)
+		err = errors.Join(err, err2)
+	}
+	zeros := make([]byte, min(a.Flood, 1<<20))
+	for left := a.Flood; left > 0 && err == nil; left -= int64(len(zeros)) {
+		_, err = env.Stdout.Write(zeros[:min(left, int64(len(zeros)))])
+	}
+	return err
 }
 
 // ofProtocol returns the variables that matter here. Others may be anybody's secrets.

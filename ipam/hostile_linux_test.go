@@ -108,9 +108,13 @@ func traps() []trap {
 		}},
 	}
 	for name, lay := range map[string]func(path string) error{"pipe": pipe, "directory": full, "huge": huge} {
-		all = append(all, trap{name: "a link is a " + name, lay: func(_, index, _ string) error {
+		link := trap{name: "a link is a " + name, lay: func(_, index, _ string) error {
 			return errors.Join(os.MkdirAll(index, 0o755), lay(filepath.Join(index, "d1@eth0#0")))
-		}})
+		}}
+		if name == "directory" {
+			link.stays = "../.owners/net/d1@eth0#0/10.0.0.2"
+		}
+		all = append(all, link)
 	}
 	return append(all, trap{name: "a link leads outside", lay: func(_, index, outside string) error {
 		return errors.Join(os.MkdirAll(index, 0o755), os.Symlink(filepath.Join(outside, "10.0.0.2"), filepath.Join(index, "d1@eth0#0")))
@@ -240,6 +244,32 @@ func testTrap(t *testing.T, tt trap, a ipam.Allocator, dir string) {
 	}
 	if _, err := os.Lstat(filepath.Join(dir, tt.stays)); err != nil {
 		t.Errorf("what was there is gone: %v", err)
+	}
+}
+
+// What is in the place of a link is seen to be none, even if the directories are
+// signed.
+func TestFileStore_noLink(t *testing.T) {
+	t.Parallel()
+	for name, lay := range map[string]func(path string) error{"pipe": pipe, "directory": full, "huge": huge} {
+		s, dir := fileStore(t)
+		a := ipam.Allocator{Store: s, Sets: sets(t, "10.0.0.0/24")}
+		mustAllocate(t, a, "c1", "10.0.0.2/24")
+		index := filepath.Join(dir, "../.owners/net")
+		info, err := os.Stat(index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(index, "c1@eth0#0")
+		if err := errors.Join(os.Remove(path), lay(path), os.Chtimes(index, time.Time{}, info.ModTime())); err != nil {
+			t.Fatal(err)
+		}
+		if !s.Signed() {
+			t.Fatalf("%s: the directory is not signed", name)
+		}
+		mustAllocate(t, a, "c1", "10.0.0.2/24")
+		mustRelease(t, a, "c1")
+		wantContents(t, s, map[string]string{})
 	}
 }
 

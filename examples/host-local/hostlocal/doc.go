@@ -13,6 +13,8 @@
 //     and those of args in the place of that of CNI_ARGS, where the other asks for
 //     all of them;
 //   - never hands out the address of a network or, in IPv4, the broadcast address;
+//   - takes back, when there is no other address, what was reserved before the node
+//     was started, which the other leaves reserved for ever;
 //   - needs no more than name, dataDir, container and interface for DEL;
 //   - implements GC and STATUS, and its CHECK looks at the addresses.
 package hostlocal

@@ -24,6 +24,9 @@ func Checked() map[string]bool {
 	return all
 }
 
+// LegacyLines reads the output of iptables-save.
+func LegacyLines(table, text string) []string { return legacyLines(table, text) }
+
 // Untestable says why rules have no check.
 func Untestable() map[string]string { return untestable() }
 

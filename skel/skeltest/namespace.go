@@ -8,12 +8,12 @@ import (
 
 // linkState is a link of a namespace with what is on it.
 type linkState struct {
-	name, kind, mac string
-	index, mtu      int
-	up              bool
-	master          int
-	addrs           []addrState
-	routes          []routeState
+	name, kind, alias, mac string
+	index, mtu             int
+	up                     bool
+	master                 int
+	addrs                  []addrState
+	routes                 []routeState
 }
 
 type addrState struct {

@@ -3,16 +3,11 @@
 package skeltest
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/nstest"
@@ -95,122 +90,6 @@ func (n *Namespace) Start(cmd *exec.Cmd) error { return n.ns.Do(cmd.Start) }
 
 // Conn returns a way to configure the namespace, which remains n's.
 func (n *Namespace) Conn() *netutil.Conn { return n.conn }
-
-// Snapshot returns the state of the namespace: links, addresses, routes, rules, a few
-// sysctls and, where the program nft is installed, its firewall. The MAC and MTU of a
-// bridge follow its ports and are left out.
-func (n *Namespace) Snapshot() (Snapshot, error) {
-	links, err := n.links()
-	if err != nil {
-		return "", err
-	}
-	var lines []string
-	for _, l := range links {
-		line := fmt.Sprintf("link %s kind=%s up=%t", l.name, l.kind, l.up)
-		if l.kind != "bridge" {
-			line += fmt.Sprintf(" mac=%s mtu=%d", l.mac, l.mtu)
-		}
-		lines = append(lines, line)
-		for _, a := range l.addrs {
-			lines = append(lines, fmt.Sprintf("address %s dev %s", a.prefix, l.name))
-		}
-		for _, r := range l.routes {
-			if r.table != 255 { // RT_TABLE_LOCAL follows the addresses
-				lines = append(lines, fmt.Sprintf("route %s via %s dev %s table %d metric %d mtu %d", r.dst, r.gateway, l.name, r.table, r.priority, r.mtu))
-			}
-		}
-	}
-	rules, err := n.conn.ListRules(context.Background(), 0)
-	if err != nil {
-		return "", err
-	}
-	for _, r := range rules {
-		lines = append(lines, "rule "+r.String())
-	}
-	for _, name := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-		value, err := n.conn.Sysctl(name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-		lines = append(lines, "sysctl "+name+"="+value)
-	}
-	slices.Sort(lines)
-	firewall, err := n.firewall()
-	return Snapshot(strings.Join(append(lines, firewall...), "\n")), err
-}
-
-// firewall returns the rules of nftables, each line with the table and chain it is in.
-func (n *Namespace) firewall() ([]string, error) {
-	cmd := exec.Command("nft", "--stateless", "list", "ruleset")
-	if errors.Is(cmd.Err, exec.ErrNotFound) {
-		return nil, nil
-	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := n.Start(cmd); err != nil {
-		return nil, err
-	}
-	if err := cmd.Wait(); err != nil {
-		return nil, fmt.Errorf("nft list ruleset: %w: %s", err, stderr.Bytes())
-	}
-	var lines, where []string
-	for line := range strings.Lines(stdout.String()) {
-		switch line = strings.Join(strings.Fields(line), " "); {
-		case line == "":
-		case line == "}" && len(where) > 0:
-			where = where[:len(where)-1]
-		case strings.HasSuffix(line, "{") && !strings.Contains(line, "="):
-			where = append(where, strings.TrimSuffix(line, " {"))
-			lines = append(lines, "nft "+strings.Join(where, " "))
-		default:
-			lines = append(lines, "nft "+strings.Join(where, " ")+": "+line)
-		}
-	}
-	slices.Sort(lines)
-	return lines, nil
-}
-
-// links returns the links of the namespace, sorted by name.
-func (n *Namespace) links() ([]linkState, error) {
-	ctx := context.Background()
-	links, err := n.conn.ListLinks(ctx, netutil.LinkFilter{})
-	if err != nil {
-		return nil, err
-	}
-	routes, err := n.conn.ListRoutes(ctx, netutil.RouteFilter{})
-	if err != nil {
-		return nil, err
-	}
-	var all []linkState
-	for _, l := range links {
-		state := linkState{name: l.Name, kind: l.Kind, mac: l.MAC.String(), index: l.Index, mtu: l.MTU, up: l.Up, master: l.Master}
-		addrs, err := n.conn.ListAddrs(ctx, l.Index)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // gone since it was listed
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range addrs {
-			if !a.Prefix.Addr().IsLinkLocalUnicast() {
-				state.addrs = append(state.addrs, addrState{a.Prefix, a.Tentative})
-			}
-		}
-		for _, r := range routes {
-			if r.Index == l.Index && !r.Dst.Addr().IsLinkLocalUnicast() && !r.Dst.Addr().IsMulticast() {
-				state.routes = append(state.routes, stateOf(r))
-			}
-		}
-		all = append(all, state)
-	}
-	slices.SortFunc(all, func(a, b linkState) int { return strings.Compare(a.name, b.name) })
-	return all, nil
-}
-
-func stateOf(r netutil.Route) routeState {
-	const protoKernel = 2 // RTPROT_KERNEL
-	return routeState{dst: r.Dst, gateway: r.Gateway, priority: r.Priority, table: r.Table, mtu: r.MTU, advmss: r.AdvMSS, kernel: r.Protocol == protoKernel}
-}
 
 // addVeth makes a veth from n to peer, with an address and a default route on the far
 // end, as an interface plugin does.

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnikit/cnikit/internal/nstest"
 	"github.com/cnikit/cnikit/skel/skeltest"
 	"github.com/cnikit/cnikit/types"
 )
@@ -62,41 +61,6 @@ func snapshot(t *testing.T, n *skeltest.Namespace) skeltest.Snapshot {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// Each thing that ip or nft add shows in a snapshot, and nothing else does.
-func TestNamespace_Snapshot(t *testing.T) {
-	t.Parallel()
-	n := skeltest.New(t)
-	if again := snapshot(t, n); again != snapshot(t, n) {
-		t.Error("two snapshots of the same state differ")
-	}
-	tests := []struct{ command, want string }{
-		{"ip link add a0 type veth peer name a1", "+link a0"},
-		{"ip link set a0 up", "up=true"},
-		{"ip addr add 10.0.0.1/24 dev a0", "+address 10.0.0.1/24 dev a0"},
-		{"ip route add 10.9.0.0/16 via 10.0.0.7 dev a0 metric 5", "+route 10.9.0.0/16 via 10.0.0.7 dev a0 table 254 metric 5"},
-		{"ip rule add from 10.0.0.1 table 77", "+rule "},
-		{"nft add table ip cnitest", "+nft table ip cnitest"},
-		{"ip link del a0", "-link a0"},
-	}
-	for _, tt := range tests {
-		words := strings.Fields(tt.command)
-		cmd := exec.Command(words[0], words[1:]...)
-		if cmd.Err != nil {
-			nstest.Lacks(t, "program "+words[0], cmd.Err)
-		}
-		before := snapshot(t, n)
-		if err := n.Start(cmd); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Fatalf("%s: %v", tt.command, err)
-		}
-		if diff := skeltest.Diff(before, snapshot(t, n)); !strings.Contains(diff, tt.want) {
-			t.Errorf("after %q: difference = %q, want %q in it", tt.command, diff, tt.want)
-		}
-	}
 }
 
 // The host of a process is the namespace that it was started in.

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Snapshot is a state in words, one thing a line: the links, addresses, routes, rules
-// and firewall of a namespace, or the files of a directory. It leaves out what the
-// kernel does in its own time, such as link-local addresses. A snapshot can be
-// compared with ==.
+// Snapshot is a state in words, one thing a line: the links, addresses, routes, rules,
+// neighbours, queueing disciplines, sysctls and firewall of a namespace, or the files of
+// a directory. It leaves out what the kernel does in its own time, such as link-local
+// addresses. A snapshot can be compared with ==.
 type Snapshot string
 
 // Diff returns what is in one snapshot and not in the other, as lines that begin with

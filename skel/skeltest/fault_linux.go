@@ -88,6 +88,7 @@ type thread struct {
 	started bool   // it has got over its first stop
 	program string // empty: not known yet
 	call    call6  // the call that it is in
+	restart bool   // the kernel begins that call again
 	// after is done when the call is over.
 	after func() error
 }
@@ -281,7 +282,11 @@ func (t *tracer) syscall(tid int, th *thread) error {
 	const entry, exit = 1, 2 // PTRACE_SYSCALL_INFO_ENTRY, PTRACE_SYSCALL_INFO_EXIT
 	switch info.op {
 	case entry:
+		before := th.call
 		th.call = call6{info.data[0], [6]uint64(info.data[1:7])}
+		if th.restart && th.call == before {
+			return nil
+		}
 		return t.begins(tid, th)
 	case exit:
 		return t.ends(tid, th, int64(info.data[0]))
@@ -346,6 +351,10 @@ func (t *tracer) fail(tid int, th *thread) error {
 
 // ends deals with a system call that is over.
 func (t *tracer) ends(tid int, th *thread, returned int64) error {
+	// ERESTARTSYS to ERESTART_RESTARTBLOCK, which no program sees. It is how the kernel
+	// waits for the lock of its links when a sysctl is written.
+	const restartFirst, restartLast = -516, -512
+	th.restart = returned >= restartFirst && returned <= restartLast
 	if after := th.after; after != nil {
 		th.after = nil
 		return after()

@@ -190,8 +190,26 @@ func (o *ending) Error() string {
 	return fmt.Sprintf("%s %s: exit %d, killed %t, stdout %q, stderr %q", o.plugin, o.command, o.exit, o.killed, o.stdout, o.stderr)
 }
 
+// gaveUp reports whether a plugin said that it had no time to undo what it did, which
+// happens on a machine that is far too busy. DEL is what is left to do then.
+func (o *ending) gaveUp() bool {
+	return strings.Contains(o.stdout, "undo: ") && strings.Contains(o.stdout, context.DeadlineExceeded.Error())
+}
+
 // run runs a plugin of the network; the error is an ending if it ran and did not succeed.
-func (st *stage) run(fault *skeltest.Fault, i int, command types.Command, c *subject, prev []byte) ([]byte, error) {
+// Undisturbed, a plugin that says to try again later is tried again.
+func (st *stage) run(fault *skeltest.Fault, i int, command types.Command, c *subject, prev []byte) (stdout []byte, err error) {
+	for range 3 {
+		stdout, err = st.runOnce(fault, i, command, c, prev)
+		var o *ending
+		if fault != nil || !errors.As(err, &o) || !strings.Contains(o.stdout, `"code":11,`) {
+			break
+		}
+	}
+	return stdout, err
+}
+
+func (st *stage) runOnce(fault *skeltest.Fault, i int, command types.Command, c *subject, prev []byte) ([]byte, error) {
 	p := types.RequestParams{Command: command, PrevResult: prev}
 	if command == types.CommandGC {
 		p.ValidAttachments = st.keep
@@ -298,7 +316,9 @@ func (st *stage) state() ([]string, error) {
 			return nil, err
 		}
 		for line := range strings.Lines(string(s)) {
-			all = append(all, where.name+": "+element(strings.TrimSpace(line)))
+			for _, thing := range things(strings.TrimSpace(line)) {
+				all = append(all, where.name+": "+thing)
+			}
 		}
 	}
 	err := filepath.WalkDir(st.dir, func(path string, d fs.DirEntry, err error) error {
@@ -353,16 +373,24 @@ func (st *stage) left(hints bool) (string, error) {
 	return differs("-", before, now) + differs("+", now, before), nil
 }
 
-// element takes away what depends on which element of a set comes first and last.
-func element(line string) string {
-	if !strings.HasPrefix(line, "nft ") {
-		return line
+// things splits a line of a snapshot that has several elements of a set, so that their
+// order and number in a line are no matter.
+func things(line string) []string {
+	where, elements, ok := strings.Cut(line, ": ")
+	if !ok || !strings.HasPrefix(line, "nft ") || !strings.Contains(elements, " comment ") {
+		return []string{line}
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(strings.Replace(line, "elements = { ", "", 1), ","), " }")
+	elements = strings.TrimPrefix(elements, "elements = { ")
+	elements = strings.TrimSuffix(strings.TrimSuffix(elements, ","), " }")
+	var all []string
+	for _, e := range strings.Split(elements, `", `) {
+		all = append(all, where+": "+strings.TrimSuffix(e, `"`))
+	}
+	return all
 }
 
 var (
-	ports = regexp.MustCompile(`ports: \d+ comment`)
+	ports = regexp.MustCompile(`\b\d{7,} comment`)
 	macs  = regexp.MustCompile(`[0-9a-f]{2}(:[0-9a-f]{2}){5}`)
 	guest = regexp.MustCompile(`\b10\.60\.0\.(?:[2-9]|[0-9]{2,3})\b|\bfd60::[1-9a-f][0-9a-f]*\b`)
 )
@@ -375,7 +403,7 @@ func shape(state []string) string {
 		if strings.Contains(line, "gateway") {
 			continue
 		}
-		line = ports.ReplaceAllString(line, "ports: PORT comment")
+		line = ports.ReplaceAllString(line, "PORT comment")
 		line = guest.ReplaceAllStringFunc(macs.ReplaceAllString(line, "MAC"), func(a string) string {
 			if a == "fd60::1" {
 				return a

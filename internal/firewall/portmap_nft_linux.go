@@ -289,6 +289,9 @@ func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim 
 	mark := o.Mark()
 	for _, f := range forwards {
 		for _, e := range f.elements(o.Network, mark, claim(f)) {
+			if list.has(e) {
+				continue // of several ports
+			}
 			there, err := m.conn.element(e.table, e.set, e.key)
 			switch {
 			case errors.Is(err, unix.ENOENT):
@@ -319,12 +322,17 @@ func newPlacedSet() *placedSet { return &placedSet{seen: map[string]bool{}} }
 
 // add adds e, unless it is there.
 func (s *placedSet) add(e placed) {
-	id := e.table.name + "/" + e.set + "/" + string(e.key)
-	if !s.seen[id] {
-		s.seen[id] = true
+	if !s.has(e) {
+		s.seen[e.id()] = true
 		s.list = append(s.list, e)
 	}
 }
+
+// has reports whether e is there.
+func (s *placedSet) has(e placed) bool { return s.seen[e.id()] }
+
+// id tells e from other elements.
+func (e placed) id() string { return e.table.name + "/" + e.set + "/" + string(e.key) }
 
 // check compares what is there with what ensure makes.
 func (m nftPortMap) check(ctx context.Context, o Owner, p PortMap) error {

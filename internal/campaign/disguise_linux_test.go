@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -378,6 +379,11 @@ func exchange(t *testing.T, from, to *nstest.NS, address string) {
 		}
 	})
 	defer client.Close()
+	for _, conn := range []interface{ SetDeadline(time.Time) error }{server, client} {
+		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil { // far beyond what it takes
+			t.Fatal(err)
+		}
+	}
 	if _, err := client.Write([]byte("ping")); err != nil {
 		t.Fatal(err)
 	}

@@ -520,12 +520,14 @@ func (n node) aliasesByNetwork() (map[string][]string, error) {
 	}
 	all := make(map[string][]string, len(members))
 	for _, m := range members {
-		v := node{raw: m.raw, secret: isSecret(m.key)}
+		v := node{raw: m.raw}
 		if v.isNull() {
 			delete(all, m.key)
 			continue
 		}
 		if all[m.key], err = collect(v, node.text); err != nil {
+			v.secret = isSecret(m.key) // not asked before, for it takes time
+			_, err = collect(v, node.text)
 			return nil, under(pathKey(m.key), err)
 		}
 	}

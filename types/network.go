@@ -252,12 +252,14 @@ func (n node) capabilities() (map[string]bool, error) {
 	}
 	all := make(map[string]bool, len(members))
 	for _, m := range members {
-		v := node{raw: m.raw, secret: isSecret(m.key)}
+		v := node{raw: m.raw}
 		if v.isNull() {
 			delete(all, m.key)
 			continue
 		}
 		if all[m.key], err = v.boolean(); err != nil {
+			v.secret = isSecret(m.key) // not asked before, for it takes time
+			_, err = v.boolean()
 			return nil, under(pathKey(m.key), err)
 		}
 	}

@@ -45,9 +45,10 @@ type secretive struct {
 			X picky `json:"x"`
 		} `json:"deep"`
 	} `json:"credentials"`
-	Plain  picky   `json:"plain"`
-	Coded  level   `json:"coded"`
-	Number float64 `json:"number"`
+	Plain   picky         `json:"plain"`
+	Coded   level         `json:"coded"`
+	Number  float64       `json:"number"`
+	Aliases types.Aliases `json:"aliases"`
 }
 
 // ERR-025: the value of a key that looks like that of a secret is never shown.
@@ -63,6 +64,8 @@ func TestSecrets_Keys(t *testing.T) {
 		{`"TOKEN":"PLANTED"`, "TOKEN"},
 		{`"map":{"db.password":"PLANTED"}`, "map.db.password"},
 		{`"lists":{"Tokens":[true,"PLANTED"]}`, "lists.Tokens[1]"},
+		{`"aliases":{"token":["a",["PLANTED"]]}`, "aliases.token[1]"},
+		{`"aliases":{"token":"PLANTED"}`, "aliases.token"},
 		{`"credentials":"PLANTED"`, "credentials"},
 		{`"credentials":{"user":"PLANTED"}`, "credentials.user"},
 		{`"credentials":{"list":[1,"PLANTED"]}`, "credentials.list[1]"},
@@ -156,6 +159,16 @@ func TestSecrets_Blamed(t *testing.T) {
 		if _, err := types.ParsePluginConfig([]byte(doc)); err == nil || len(err.Error()) > 300 {
 			t.Errorf("ParsePluginConfig(%.30s…) = %v, want an error of at most 300 bytes", doc, err)
 		}
+	}
+}
+
+// A capability that is declared wrongly, on the runtime's side.
+func TestSecrets_Capabilities(t *testing.T) {
+	t.Parallel()
+	_, err := types.ParseNetwork([]byte(list("n", `,"plugins":[{"type":"t","capabilities":{"authToken":"`+planted+`"}}]`)))
+	hides(t, err)
+	if !strings.Contains(err.Error(), "plugins[0].capabilities.authToken: (not shown) is not valid") {
+		t.Errorf("ParseNetwork = %v, want the path", err)
 	}
 }
 

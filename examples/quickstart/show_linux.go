@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cnikit/cnikit/netutil"
+	"github.com/cnikit/cnikit/skel/skeltest"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -31,12 +30,11 @@ func show(ctx context.Context, n *types.Network) (err error) {
 	heading("ADD: attach two containers")
 	results := make([]*types.Result, len(s.containers))
 	for i, c := range s.containers {
-		begin := time.Now()
-		if results[i], err = s.runtime.Add(ctx, n, c.attachment()); err != nil {
+		results[i], err = s.runtime.Add(ctx, n, c.attachment())
+		if err := errors.Join(err, s.step("container "+c.name+" is attached")); err != nil {
 			return err
 		}
-		executed := s.runtime.Executions()
-		fmt.Printf("container %s, in %s:\n%s\n", c.name, since(begin), indent(executed[len(executed)-1].Stdout))
+		fmt.Println(skeltest.Pretty(s.runtime.Executions()[s.told-1].Stdout))
 	}
 	if err := s.showKernel(ctx, results); err != nil {
 		return err
@@ -51,14 +49,15 @@ func heading(format string, args ...any) {
 	fmt.Printf("\n== "+format+"\n\n", args...)
 }
 
-func since(begin time.Time) string { return time.Since(begin).Round(100 * time.Microsecond).String() }
-
-func indent(document []byte) string {
-	var b bytes.Buffer
-	if json.Indent(&b, bytes.TrimSpace(document), "  ", "  ") != nil {
-		return string(document)
+// step tells of the executions since it was last called, which did this.
+func (s *stage) step(what string) (err error) {
+	fmt.Println(what)
+	executed := s.runtime.Executions()
+	for _, e := range executed[s.told:] {
+		err = errors.Join(err, e.WriteText(os.Stdout, skeltest.TextOptions{}))
 	}
-	return "  " + b.String()
+	s.told = len(executed)
+	return err
 }
 
 // showKernel shows links, addresses and routes, and who is connected to what.
@@ -169,7 +168,7 @@ func (s *stage) showTraffic(ctx context.Context, results []*types.Result) error 
 		if err != nil {
 			return err
 		}
-		fmt.Printf("container %s asks %s: %q, in %s\n", one.name, to, said, since(begin))
+		fmt.Printf("container %s asks %s: %q, in %.1f ms\n", one.name, to, said, float64(time.Since(begin).Microseconds())/1000)
 		return nil
 	}
 	for _, ip := range results[1].IPs {
@@ -187,18 +186,16 @@ func (s *stage) showEnd(ctx context.Context, n *types.Network) error {
 		if n.CNIVersion < types.V040 {
 			break // these versions have no CHECK
 		}
-		begin := time.Now()
-		if err := s.runtime.Check(ctx, n, c.attachment()); err != nil {
+		err := s.runtime.Check(ctx, n, c.attachment())
+		if err := errors.Join(err, s.step("container "+c.name+" is as ADD left it")); err != nil {
 			return err
 		}
-		fmt.Printf("container %s is as ADD left it, checked in %s\n", c.name, since(begin))
 	}
 	for _, c := range s.containers {
-		begin := time.Now()
-		if err := s.runtime.Del(ctx, n, c.attachment()); err != nil {
+		err := s.runtime.Del(ctx, n, c.attachment())
+		if err := errors.Join(err, s.step("container "+c.name+" is detached")); err != nil {
 			return err
 		}
-		fmt.Printf("container %s detached in %s\n", c.name, since(begin))
 	}
 	left, err := s.leftovers(ctx, n)
 	if err != nil {

@@ -33,6 +33,7 @@ type stage struct {
 	containers    []*place
 	runtime       *skeltest.Runtime
 	plugins       string // the directory of the plugins
+	told          int    // how many executions were shown
 }
 
 // outsideAddr is the address of the outside, from a block for documentation

@@ -221,8 +221,7 @@ func (o options) write(report *skeltest.Report) error {
 	if o.json {
 		return report.WriteJSON(os.Stdout)
 	}
-	color := o.color == "always" || o.color == "auto" && isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""
-	return report.WriteText(os.Stdout, skeltest.TextOptions{Color: color, Verbose: o.verbose})
+	return report.WriteText(os.Stdout, skeltest.TextOptions{Color: inColor(o.color, os.Stdout), Verbose: o.verbose})
 }
 
 func writeFile(path string, write func(io.Writer) error) error {
@@ -231,6 +230,11 @@ func writeFile(path string, write func(io.Writer) error) error {
 		return err
 	}
 	return errors.Join(write(f), f.Close())
+}
+
+// inColor reports whether to write to f in colours, by the flag -color.
+func inColor(when string, f *os.File) bool {
+	return when == "always" || when == "auto" && isTerminal(f) && os.Getenv("NO_COLOR") == ""
 }
 
 // isTerminal reports whether somebody looks at a file.

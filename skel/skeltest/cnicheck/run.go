@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -111,14 +110,14 @@ func runCommand(args []string) int {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	ink := ink{on: o.color == "always" || o.color == "auto" && isTerminal(os.Stderr) && os.Getenv("NO_COLOR") == ""}
+	show := skeltest.TextOptions{Color: inColor(o.color, os.Stderr), Verbose: o.verbose}
 	r := &skeltest.Runtime{Path: filepath.SplitList(o.path), CacheDir: o.cache}
 	err = o.run(ctx, r, os.Stdout)
 	for _, e := range r.Executions() {
-		ink.execution(os.Stderr, e, o.verbose)
+		err = errors.Join(err, e.WriteText(os.Stderr, show))
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, ink.paint("31;1", "cnicheck: ")+err.Error())
+		fmt.Fprintln(os.Stderr, "cnicheck:", err)
 		return 1
 	}
 	return 0
@@ -147,7 +146,8 @@ func (o runOptions) run(ctx context.Context, r *skeltest.Runtime, w io.Writer) e
 		if err != nil {
 			return err
 		}
-		return indent(w, data)
+		_, err = fmt.Fprintln(w, skeltest.Pretty(data))
+		return err
 	case "check":
 		return r.Check(ctx, n, a)
 	case "del":
@@ -203,65 +203,4 @@ func printVersions(ctx context.Context, r *skeltest.Runtime, n *types.Network, w
 		}
 	}
 	return nil
-}
-
-// ink writes in colours, or not.
-type ink struct{ on bool }
-
-func (p ink) paint(color, text string) string {
-	if !p.on {
-		return text
-	}
-	return "\x1b[" + color + "m" + text + "\x1b[0m"
-}
-
-// execution tells of one execution of a plugin.
-func (p ink) execution(w io.Writer, e skeltest.Execution, verbose bool) {
-	outcome := p.paint("32", "ok")
-	if e.Exit != 0 {
-		outcome = p.paint("31;1", fmt.Sprintf("exit status %d", e.Exit))
-	}
-	fmt.Fprintf(w, "%-7s %-12s %8.1f ms  %s\n", e.Command, e.Plugin, float64(e.Duration.Microseconds())/1000, outcome)
-	if !verbose {
-		return
-	}
-	for _, pair := range e.Environ {
-		if strings.HasPrefix(pair, "CNI_") {
-			fmt.Fprintln(w, p.paint("2", "        "+pair))
-		}
-	}
-	p.text(w, "stdin ", e.Stdin)
-	p.text(w, "stdout", e.Stdout)
-	p.text(w, "stderr", e.Stderr)
-}
-
-// text shows what was sent or said, JSON on as many lines as it likes.
-func (p ink) text(w io.Writer, name string, data []byte) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return
-	}
-	var b bytes.Buffer
-	if err := indent(&b, data); err != nil {
-		b.Reset()
-		b.Write(bytes.TrimSpace(data))
-		b.WriteString("\n")
-	}
-	for i, line := range strings.Split(strings.TrimRight(b.String(), "\n"), "\n") {
-		label := strings.Repeat(" ", len(name))
-		if i == 0 {
-			label = p.paint("1", name)
-		}
-		fmt.Fprintf(w, "        %s  %s\n", label, line)
-	}
-}
-
-// indent writes a JSON document for people.
-func indent(w io.Writer, data []byte) error {
-	var b bytes.Buffer
-	if err := json.Indent(&b, data, "", "  "); err != nil {
-		return err
-	}
-	b.WriteString("\n")
-	_, err := w.Write(b.Bytes())
-	return err
 }

@@ -40,6 +40,11 @@ func TestErrors(t *testing.T) {
 		for _, errno := range errnos() {
 			// A fault counts the calls that can fail with its error.
 			fits := func(c skeltest.SystemCall) bool { return c.CanFail(errno) }
+			if calls == nil {
+				p.kind, p.errno, p.clean = skeltest.Fail, errno, byItself
+				all = append(all, p)
+				continue
+			}
 			if !fits(calls[p.at-1]) {
 				continue
 			}

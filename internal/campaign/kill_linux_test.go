@@ -119,77 +119,91 @@ type tally struct {
 	missed          int
 }
 
-func (c *tally) count(s scene, survived bool) {
+func (c *tally) count(s scene, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tried[s.name]++
-	if survived {
+	switch {
+	case errors.Is(err, errMissed):
+		c.missed++
+		return
+	case err == nil:
 		c.survived[s.name]++
 	}
+	c.tried[s.name]++
 }
 
-// play tries points until the time is over.
+// play tries points until the time is over, of all scenes side by side, and at least one of
+// each.
 func play(ctx context.Context, t *testing.T, lots *rand.Rand, points []point, stays map[string]map[string]bool, try func(*stage, point) error) {
 	t.Helper()
 	filter := regexp.MustCompile(*onlyPoint)
 	points = slices.DeleteFunc(points, func(p point) bool { return !filter.MatchString(p.String()) })
 	lots.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
-	c := &tally{tried: map[string]int{}, survived: map[string]int{}}
-	queue := make(chan point)
-	var all sync.WaitGroup
-	players := 4 // most of the time the kernel makes a plugin wait
-	if *length > 0 {
-		players = 8
-	}
-	for range players {
-		all.Go(func() {
-			stages := map[string]*stage{}
-			for p := range queue {
-				key := p.scene.name
-				st := stages[key]
-				if st == nil || p.fresh {
-					var err error
-					if st, err = newStage(t, p.scene, p.path, p.fresh); err != nil {
-						t.Errorf("%v: %v", p, err)
-						continue
-					}
-					st.stays = map[string]bool{}
-					if p.fresh {
-						st.stays = stays[key]
-					}
-				}
-				err := try(st, p)
-				if !p.fresh {
-					stages[key] = st
-				}
-				switch {
-				case errors.Is(err, errMissed):
-					c.mu.Lock()
-					c.missed++
-					c.mu.Unlock()
-				case err != nil:
-					t.Errorf("%v: %v", p, err)
-					fallthrough
-				default:
-					c.count(p.scene, err == nil)
-				}
-				if err != nil && !errors.Is(err, errMissed) {
-					delete(stages, key)
-				}
-			}
-		})
-	}
+	queues := map[string]chan point{}
 	for _, p := range points {
-		select {
-		case queue <- p:
-			continue
-		case <-ctx.Done():
+		if queues[p.scene.name] == nil {
+			queues[p.scene.name] = make(chan point, len(points))
 		}
-		break
+		queues[p.scene.name] <- p
 	}
-	close(queue)
+	players := 1
+	if *length > 0 {
+		players = max(1, 8/max(1, len(queues))) // most of the time the kernel makes a plugin wait
+	}
+	c := &tally{tried: map[string]int{}, survived: map[string]int{}}
+	var all sync.WaitGroup
+	for name, queue := range queues {
+		close(queue)
+		for range players {
+			all.Go(func() {
+				player := player{t: t, stays: stays[name], tally: c, try: try}
+				for p := range queue {
+					player.play(p)
+					if ctx.Err() != nil {
+						return
+					}
+				}
+			})
+		}
+	}
 	all.Wait()
 	c.report(t, points)
+}
+
+// A player tries points of one scene.
+type player struct {
+	t     *testing.T
+	stays map[string]bool // of a fresh host
+	tally *tally
+	try   func(*stage, point) error
+
+	stage *stage // as good as new; nil: there is none
+}
+
+// play tries a point, on the stage that is there if it can be.
+func (pl *player) play(p point) {
+	st := pl.stage
+	if st == nil || p.fresh {
+		var err error
+		if st, err = newStage(pl.t, p.scene, p.path, p.fresh); err != nil {
+			pl.t.Errorf("%v: %v", p, err)
+			return
+		}
+		if p.fresh {
+			st.stays = pl.stays
+		}
+	}
+	err := pl.try(st, p)
+	missed := errors.Is(err, errMissed)
+	if !p.fresh {
+		if pl.stage = st; err != nil && !missed {
+			pl.stage = nil
+		}
+	}
+	if err != nil && !missed {
+		pl.t.Errorf("%v: %v", p, err)
+	}
+	pl.tally.count(p.scene, err)
 }
 
 // report logs points tried and survived of each scene.
@@ -269,16 +283,18 @@ func TestKill_claims(t *testing.T) {
 }
 
 // pointsOf returns what each says of each call of each command, and what stays of the
-// first container of a scene on a fresh host. The short version has the scenes that are
-// most different.
+// first container of a scene on a fresh host.
 func pointsOf(t *testing.T, each func(p point, calls []skeltest.SystemCall) []point) (all []point, stays map[string]map[string]bool) {
 	t.Helper()
+	if *length == 0 && *onlyScene == "" {
+		return shortPoints(t, each), nil
+	}
 	stays = map[string]map[string]bool{}
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	filter := regexp.MustCompile(*onlyScene)
 	for _, s := range scenes() {
-		if !filter.MatchString(s.name) || *length == 0 && *onlyScene == "" && !s.short {
+		if !filter.MatchString(s.name) {
 			continue
 		}
 		path := executables(t, s)
@@ -307,6 +323,26 @@ func pointsOf(t *testing.T, each func(p point, calls []skeltest.SystemCall) []po
 	}
 	slices.SortFunc(all, func(a, b point) int { return strings.Compare(a.String(), b.String()) })
 	return all, stays
+}
+
+// shortPoints is the short version of pointsOf, for the scenes that are most different: it
+// takes as many calls for granted as there are about, since to list them takes longer
+// than to try some. What is beyond is missed.
+func shortPoints(t *testing.T, each func(p point, calls []skeltest.SystemCall) []point) (all []point) {
+	t.Helper()
+	about := map[types.Command]int{types.CommandAdd: 36, types.CommandDel: 8, types.CommandGC: 8}
+	for _, s := range scenes() {
+		if !s.short {
+			continue
+		}
+		path := executables(t, s)
+		for _, command := range []types.Command{types.CommandAdd, types.CommandDel, types.CommandGC} {
+			for i := range about[command] {
+				all = append(all, each(point{scene: s, path: path, command: command, at: i + 1}, nil)...)
+			}
+		}
+	}
+	return all
 }
 
 // survive tries a point of the campaign Kill.

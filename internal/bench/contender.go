@@ -203,18 +203,22 @@ func (c *contender) addMemory(s scenario) (int, error) {
 }
 
 // median returns the medians of what was measured of a command.
-func (c *contender) median(command types.Command) cost {
+func (c *contender) median(command types.Command) cost { return c.typical(command, 0.5) }
+
+// typical returns what was measured of a command such that the given share of all was
+// less: the median for 0.5.
+func (c *contender) typical(command types.Command, share float64) cost {
 	all := c.measured[command]
 	if len(all) == 0 {
 		return cost{}
 	}
-	middle := func(of func(cost) time.Duration) time.Duration {
+	at := func(of func(cost) time.Duration) time.Duration {
 		times := make([]time.Duration, len(all))
 		for i, m := range all {
 			times[i] = of(m)
 		}
 		slices.Sort(times)
-		return times[len(times)/2]
+		return times[min(int(share*float64(len(times))), len(times)-1)]
 	}
-	return cost{middle(func(m cost) time.Duration { return m.wall }), middle(func(m cost) time.Duration { return m.cpu })}
+	return cost{at(func(m cost) time.Duration { return m.wall }), at(func(m cost) time.Duration { return m.cpu })}
 }

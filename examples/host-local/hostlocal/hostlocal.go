@@ -16,13 +16,13 @@ import (
 // Plugin returns the plugin.
 func Plugin() skel.Plugin[Config] {
 	return skel.Plugin[Config]{
-		Name:    "host-local",
-		About:   "hands out addresses from ranges, and keeps track of them on this node",
-		Add:     add,
-		Del:     del,
-		Check:   check,
-		GC:      gc,
-		Status:  status,
+		Name:   "host-local",
+		About:  "hands out addresses from ranges, and keeps track of them on this node",
+		Add:    add,
+		Del:    del,
+		Check:  check,
+		GC:     gc,
+		Status: status,
 		// Since the start, not since the caller handed the configuration over, which it may do
 		// at the end of its own time.
 		Timeout: 30 * time.Second,

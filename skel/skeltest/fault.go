@@ -85,6 +85,7 @@ type SystemCall struct {
 	waits   bool // it may wait, as far as that is up to its descriptor
 }
 
+// String returns all of it in a line.
 func (c SystemCall) String() string {
 	if c.On == "" {
 		return c.Program + ": " + c.Name

@@ -43,7 +43,7 @@ func (l *letter) text(plugin string) string {
 		`"runtimeConfig":{"portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]` + l.runtime + `}`,
 		`"args":{"cni":{"labels":[]}` + l.args + `}`,
 		`"cni.dev/valid-attachments":[]`,
-		`"prevResult":{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","sandbox":"NETNS"}],"ips":[{"address":"10.1.2.2/24","gateway":"10.1.2.1","interface":0}]` + l.prev + `}`}
+		`"prevResult":{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","sandbox":"NETNS"}],"ips":[{"address":"10.1.2.200/24","gateway":"10.1.2.1","interface":0}]` + l.prev + `}`}
 	if ipamType != "" {
 		members[6] = strings.TrimSuffix(members[6], "}") + `,"type":"` + ipamType + `"}`
 	}

@@ -18,6 +18,10 @@ type ExamineOptions struct {
 	Only []string
 	// Parallel is how many cases run at once. Zero: two for each processor.
 	Parallel int
+	// Keep is a directory in which cases that break a rule leave what they had, so that
+	// what [Step.Shell] says runs as it is. It is made if it is missing. Empty: nothing is
+	// left.
+	Keep string
 	// Progress, if not nil, is called after each case, one call at a time.
 	Progress func(done, total int, o Outcome)
 }
@@ -80,12 +84,12 @@ func Examine(ctx context.Context, target Target, o ExamineOptions) (*Report, err
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "cnitest-")
+	dir, remove, err := examinationDir(o.Keep)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	x := &examiner{target: target, ctx: ctx, dir: dir, works: map[types.Version]bool{}, cannot: map[types.Version]string{}}
+	defer remove()
+	x := &examiner{target: target, ctx: ctx, dir: dir, keep: o.Keep != "", works: map[types.Version]bool{}, cannot: map[types.Version]string{}}
 	report := &Report{Plugin: target.Name}
 	report.Notes = x.probe()
 	report.Kind, report.Versions, report.AddFails = x.target.Profile.Kind, x.versions, x.addFails()

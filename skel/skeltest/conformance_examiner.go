@@ -20,6 +20,8 @@ type examiner struct {
 	// dir is a directory of the examination's own, with one for each case.
 	dir      string
 	versions []types.Version
+	// keep says that cases which break a rule leave their directory.
+	keep bool
 	// newest is the newest version that the plugin says it supports.
 	newest types.Version
 	// namespaces says that there are namespaces to be had; whyNot is why not.
@@ -172,6 +174,7 @@ func (x *examiner) judge(j job) Outcome {
 		j.check.run(t)
 	}()
 	<-finished
+	t.kept = x.keep && len(t.failures) > 0
 	t.close()
 	switch {
 	case t.broken != nil:

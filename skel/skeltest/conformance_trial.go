@@ -27,6 +27,7 @@ type trial struct {
 	// sandboxPath is the path of sandbox, which is closed before anybody reads of it.
 	sandboxPath string
 	more        []*Namespace
+	kept        bool      // dir stays
 	mac         [2]string // of the link that stands before a chained plugin, host and container
 	steps       []Step
 
@@ -71,6 +72,10 @@ func (t *trial) close() {
 		if n != nil {
 			t.keep(n.Close())
 		}
+	}
+	if t.kept {
+		t.keep(t.renew())
+		return
 	}
 	t.keep(os.RemoveAll(t.dir))
 }
@@ -118,6 +123,11 @@ func (t *trial) execute(c *call, progress func(*os.Process)) Step {
 	if t.host != nil {
 		x.start = t.host.Start
 	}
+	if t.x.keep {
+		var err error
+		s.Before, err = t.keepAnswers()
+		t.keep(err)
+	}
 	if t.broken != nil {
 		s.Problem, s.Exit = t.broken.Error(), -1
 		return s
@@ -140,6 +150,12 @@ func (t *trial) refusedPrivileges() bool {
 // plain replaces the paths of the trial, which are gone when somebody reads of them.
 func (t *trial) plain() *strings.Replacer {
 	var pairs []string
+	if t.kept {
+		if t.sandboxPath == "" {
+			return nil
+		}
+		return strings.NewReplacer(t.sandboxPath, "/run/netns/cnitest")
+	}
 	if t.x.target.Executable != "" {
 		bin := filepath.Join(t.dir, "bin")
 		pairs = append(pairs, filepath.Join(bin, filepath.Base(t.x.target.Executable)), t.x.target.Executable, bin, filepath.Dir(t.x.target.Executable))

@@ -21,6 +21,8 @@ type Step struct {
 	// Plain replaces what is gone after the examination in the text of Shell, such as
 	// the path of a namespace. Nil: nothing.
 	Plain *strings.Replacer
+	// Before is a command of a shell that has to run first. Empty: none.
+	Before string
 	// Dir is the working directory. Empty: any.
 	Dir string
 	// Input and Output say what is odd about standard input and output, such as that
@@ -39,6 +41,9 @@ type Step struct {
 // be made by "ip netns add cnitest".
 func (s *Step) Shell() string {
 	var b strings.Builder
+	if s.Before != "" {
+		b.WriteString(s.Before + " && ")
+	}
 	if s.Dir != "" {
 		fmt.Fprintf(&b, "cd %s && ", quote(s.Dir))
 	}

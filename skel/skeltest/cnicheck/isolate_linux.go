@@ -47,9 +47,9 @@ func isolate() (exit int, done bool) {
 }
 
 // hide puts empty file systems where plugins keep their state, for this process and
-// its children, unless the plugin or the directory of the caller is in there. And it
+// its children, unless the plugin or a directory of the caller is in there. And it
 // makes this process the parent of whatever plugins leave behind.
-func hide(plugin string) error {
+func hide(plugin, keep string) error {
 	if os.Getenv(inside) == "" {
 		return nil
 	}
@@ -61,11 +61,15 @@ func hide(plugin string) error {
 	if err != nil {
 		return err
 	}
+	kept, err := filepath.Abs(keep)
+	if err != nil {
+		return err
+	}
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved
 	}
 	for _, dir := range []string{"/var/lib", "/run"} {
-		used := strings.HasPrefix(path, dir+"/") || strings.HasPrefix(os.TempDir()+"/", dir+"/")
+		used := kept == dir || strings.HasPrefix(kept, dir+"/") || strings.HasPrefix(path, dir+"/") || strings.HasPrefix(os.TempDir()+"/", dir+"/")
 		if info, err := os.Lstat(dir); err != nil || !info.IsDir() || used {
 			continue
 		}

@@ -14,6 +14,9 @@
 //
 //	{"kind": "interface", "config": {"bridge": "br7", "ipam": {"type": "${IPAM}"}}}
 //
+// With -keep, the commands in the report run as they are: what is left is to make the
+// namespace of the container, by "ip netns add cnitest", for those that name it.
+//
 // The exit status is 1 if the plugin breaks a MUST of the specification, and 2 if it
 // could not be examined, for example since not even a plain ADD succeeds with this
 // profile. Warnings and advice do not change it.
@@ -65,6 +68,7 @@ type options struct {
 	color    string
 	parallel int
 	timeout  time.Duration
+	keep     string
 }
 
 const usage = `usage: cnicheck [flags] PLUGIN
@@ -87,6 +91,7 @@ func parse(args []string) (o options, plugin string, err error) {
 	flags.StringVar(&o.versions, "versions", "", "`list` of versions to examine, with commas (default: all that the plugin supports)")
 	flags.StringVar(&o.only, "only", "", "`list` of rules or groups to examine, with commas, such as DEL,ADD-003")
 	o.outputFlags(flags)
+	flags.StringVar(&o.keep, "keep", "", "`directory` to leave cases in that break a rule, so that the commands of the report run")
 	flags.IntVar(&o.parallel, "parallel", 0, "how many cases run at once (default: two for each processor)")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long the examination may take")
 	if err := flags.Parse(args); err != nil {
@@ -168,14 +173,14 @@ func examineCommand(args []string) int {
 	if err != nil {
 		return complain(err)
 	}
-	if err := hide(plugin); err != nil {
+	if err := hide(plugin, o.keep); err != nil {
 		return complain(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	examine := skeltest.ExamineOptions{Only: words(o.only), Parallel: o.parallel}
+	examine := skeltest.ExamineOptions{Only: words(o.only), Parallel: o.parallel, Keep: o.keep}
 	if isTerminal(os.Stderr) {
 		examine.Progress = progress(os.Stderr)
 	}

@@ -2,11 +2,21 @@
 
 package firewall
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // WithoutNAT makes h behave as if the kernel had nf_tables without NAT: it asks for a kind
 // of chain that no kernel has, so what the kernel answers is real.
 func (h *Host) WithoutNAT() { h.conn.noNAT = true }
+
+// WithoutNFTables makes h behave as if the kernel had no nf_tables at all.
+func (h *Host) WithoutNFTables() error {
+	h.hasNFT = false
+	return h.detect(unix.EINVAL)
+}
 
 // SetLockWait sets how long h waits for locks.
 func (h *Host) SetLockWait(d time.Duration) { h.xtablesWait, h.exclusiveWait = d, d }

@@ -4,6 +4,8 @@ package firewall_test
 
 import (
 	"errors"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,6 +124,79 @@ func TestLegacy_lock(t *testing.T) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "lock of iptables was not free within 10 s") {
 			t.Errorf("EnsureMasquerade() with %s = %v, want one that is os.ErrDeadlineExceeded and names the lock", backend, err)
 		}
+	}
+}
+
+// TestLegacy_only is a node whose kernel has no nf_tables, with and without ipset: the whole life of a
+// container, by the iptables that is left, and at the end nothing.
+func TestLegacy_only(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(legacyEnv) == "" {
+		if out, err := legacyRun(t, "^TestLegacy_only$").CombinedOutput(); err != nil {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		return
+	}
+	for name, withoutIPSet := range map[string]bool{"ipset": false, "no ipset": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			c := n.newContainer(t)
+			serve(t, n.outside, "tcp", 7, "outside")
+			serve(t, c.ns, "tcp", 7, "c")
+			start := func() *firewall.Host {
+				t.Helper()
+				h := open(t, n.host, "")
+				if err := h.WithoutNFTables(); err != nil {
+					t.Fatal(err)
+				}
+				if withoutIPSet {
+					h.WithoutIPSet()
+				}
+				return h
+			}
+			h, p := start(), portMap(c, firewall.TCP, 8080)
+			for range 2 {
+				err := errors.Join(h.EnsureMasquerade(t.Context(), c.owner, c.addrs), h.EnsurePortMap(t.Context(), c.owner, p),
+					start().CheckMasquerade(t.Context(), c.owner, c.addrs), start().CheckPortMap(t.Context(), c.owner, p))
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := h.Backend(); got != firewall.IPTables {
+				t.Errorf("Backend() = %q, want %q", got, firewall.IPTables)
+			}
+			bothFamilies(t, func(t *testing.T, family int) {
+				sees(t, c, "tcp", outsideAddr[family], hostAddr[family], "outside")
+				answers(t, &container{ns: n.outside}, "tcp", netip.AddrPortFrom(hostAddr[family], 8080), "c", outsideAddr[family])
+			})
+			if err := h.EnsureSpoofFilter(t.Context(), firewall.Port{Owner: c.owner, Index: 1, MAC: make(net.HardwareAddr, 6)}); !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("EnsureSpoofFilter() = %v, want %v", err, errors.ErrUnsupported)
+			}
+			h = start()
+			for range 2 {
+				if err := errors.Join(h.DelMasquerade(t.Context(), c.owner), h.DelPortMap(t.Context(), c.owner)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			bothFamilies(t, func(t *testing.T, family int) {
+				sees(t, c, "tcp", outsideAddr[family], c.addr(family), "outside")
+				silent(t, &container{ns: n.outside}, "tcp", netip.AddrPortFrom(hostAddr[family], 8080))
+			})
+			if err := errors.Join(h.CollectMasquerade(t.Context(), "mynet", nil), h.CollectPortMap(t.Context(), "mynet", nil)); err != nil {
+				t.Fatal(err)
+			}
+			for _, program := range []string{"iptables-legacy", "ip6tables-legacy"} {
+				for _, table := range []string{"nat", "raw"} {
+					if got := string(n.host.Output(t, program, "-t", table, "-S")); strings.Contains(strings.ToLower(got), "cnikit") {
+						t.Errorf("%s, table %s, left:\n%s", program, table, got)
+					}
+				}
+			}
+			if got := ruleset(t, n.host); strings.Contains(got, "cnikit") {
+				t.Errorf("nftables was used:\n%s", got)
+			}
+		})
 	}
 }
 

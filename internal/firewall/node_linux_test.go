@@ -291,11 +291,14 @@ func askFrom(t testing.TB, n *nstest.NS, network string, from net.Addr, to netip
 	var c net.Conn
 	end := time.Now().Add(wait)
 	n.Do(t, func() {
-		d := net.Dialer{Deadline: end, LocalAddr: from}
+		// A busy machine, whose namespaces share one table of neighbours, may not find one
+		// in the three seconds that the kernel takes; and TCP waits longer from try to try.
+		d := net.Dialer{Timeout: min(wait, 4*time.Second), LocalAddr: from}
 		for {
 			c, err = d.DialContext(t.Context(), network, to.String())
-			// A busy machine may not find a neighbour in the three seconds that the kernel takes.
-			if !errors.Is(err, unix.EHOSTUNREACH) || time.Now().After(end) {
+			var timeout net.Error
+			again := errors.Is(err, unix.EHOSTUNREACH) || errors.As(err, &timeout) && timeout.Timeout()
+			if !again || time.Now().After(end) {
 				break
 			}
 		}

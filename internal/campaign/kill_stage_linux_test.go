@@ -480,4 +480,15 @@ func (st *stage) reserved() (n int, err error) {
 func needHost(t *testing.T) {
 	t.Helper()
 	nstest.NeedSysctl(t, nstest.New(t))
+	cmd := exec.Command("true")
+	err := (&skeltest.Fault{}).Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
+		nstest.Lacks(t, "ptrace", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -466,6 +466,11 @@ func TestExamine_interfaceMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes long")
 	}
+	for _, program := range []string{"ip", "nsenter", "tc"} { // with which mutants do wrong
+		if _, err := exec.LookPath(program); err != nil {
+			nstest.Lacks(t, "program "+program, err)
+		}
+	}
 	for _, m := range interfaceMutants() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

@@ -126,7 +126,7 @@ func addChecks() []check {
 				})
 			}
 			s := t.works(c, "ADD with prevResult")
-			got, _ := s.object()
+			got := t.readResult(s)
 			for _, entry := range list(decoded(mustJSON(c.conf["prevResult"])), "interfaces") {
 				if has(list(got, "interfaces"), map[string]any{"name": entry["name"]}) {
 					return
@@ -137,15 +137,23 @@ func addChecks() []check {
 		{id: "ADD-015", needs: needAdd, kinds: iface, run: func(t *trial) {
 			_, _, err := t.another().addVeth(t.box(), "foreign0", "x0", netip.MustParsePrefix("10.99.0.2/24"), netip.Addr{})
 			t.must(err)
-			was := *t.link(t.box(), "x0")
-			t.works(t.call("ADD"), "ADD")
-			during := t.link(t.box(), "x0")
-			t.run(t.call("DEL"))
-			for what, l := range map[string]*linkState{"ADD": during, "DEL": t.link(t.box(), "x0")} {
-				if l == nil || l.mac != was.mac || l.up != was.up || len(l.addrs) != len(was.addrs) || len(l.routes) != len(was.routes) {
-					t.fail("%s changes another interface of the container", what)
+			others := []string{"x0", "lo"}
+			if t.x.target.Profile.ifName() == "lo" {
+				others = others[:1]
+			}
+			before := map[string]*linkState{"x0": t.link(t.box(), "x0"), "lo": t.link(t.box(), "lo")}
+			alike := func(what string) {
+				for _, name := range others {
+					was, l := before[name], t.link(t.box(), name)
+					if l == nil || l.mac != was.mac || l.mtu != was.mtu || l.up != was.up || !slices.Equal(l.addrs, was.addrs) || !slices.Equal(l.routes, was.routes) {
+						t.fail("%s changes interface %s of the container", what, name)
+					}
 				}
 			}
+			t.works(t.call("ADD"), "ADD")
+			alike("ADD")
+			t.run(t.call("DEL"))
+			alike("DEL")
 		}},
 		{id: "ADD-019", needs: needAdd, kinds: kernel, run: func(t *trial) {
 			t.added()
@@ -205,6 +213,11 @@ func addChecks() []check {
 				}
 			}
 			if t.x.target.Profile.Kind == KindInterface {
+				for _, i := range list(object, "interfaces") {
+					if name, _ := i["name"].(string); t.link(t.box(), name) == nil && t.link(t.host, name) == nil {
+						t.fail("the result has interface %s, and neither the container nor the host has", name)
+					}
+				}
 				for _, text := range addresses(object) {
 					if p, ok := prefix(text); ok && !l.has(p) {
 						t.fail("the result has address %s, the link has not", p)

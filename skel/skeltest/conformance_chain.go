@@ -23,7 +23,7 @@ func chainChecks() []check {
 			}
 			change(t, prev)
 			s := t.accepts(c, "ADD")
-			if got, _ := s.object(); !s.failed() {
+			if got := t.readResult(s); !s.failed() {
 				judge(t, decoded(mustJSON(prev)), got)
 			}
 			t.run(t.call("DEL"))
@@ -52,7 +52,7 @@ func chainChecks() []check {
 		{id: "CHAIN-014", needs: needPlainAdd, kinds: chained, run: func(t *trial) {
 			c := t.call("ADD").without("runtimeConfig")
 			s := t.accepts(c, "ADD with nothing to do")
-			if got, _ := s.object(); !s.failed() && !same(decoded(mustJSON(c.conf["prevResult"])), got) {
+			if got := t.readResult(s); !s.failed() && !same(decoded(mustJSON(c.conf["prevResult"])), got) {
 				t.fail("with nothing to do, the result is not prevResult: %s", s.summary())
 			}
 			t.run(t.call("DEL"))

@@ -64,6 +64,17 @@ func checkChecks() []check {
 		spoiled("CHK-008", "the interface was set down", func(t *trial, l *linkState) {
 			t.must(t.box().setDown(l.index))
 		}),
+		{id: "CHK-008", needs: needAdd, kinds: iface, run: func(t *trial) {
+			t.creates()
+			result := t.added()
+			t.works(t.check(result), "CHECK after ADD")
+			for _, i := range list(result, "interfaces") {
+				if sandbox, _ := i["sandbox"].(string); sandbox != "" && i["name"] == t.x.target.Profile.ifName() && i["mac"] != nil {
+					i["mac"] = "02:00:00:99:99:98"
+					t.refuses(t.check(result), "CHECK with another MAC in prevResult than the interface has")
+				}
+			}
+		}},
 		{id: "CHK-009", needs: needAdd, kinds: iface, run: func(t *trial) {
 			t.creates()
 			result := t.added()

@@ -90,7 +90,7 @@ func confChecks() []check {
 		{id: "CONF-038", once: true, run: func(t *trial) {
 			for _, command := range []string{"ADD", "DEL"} {
 				s := t.run(t.call(command).with("dns", map[string]any{"nameservers": []string{"not-an-ip"}, "domain": "x"}))
-				if why := s.unclean(); why != "" {
+				if why := s.unclean(); why != "" && (s.Exit != 0 || s.crashed()) {
 					t.fail("%s with a nameserver that is no address: %s", command, why)
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -90,6 +91,9 @@ func lifeChecks() []check {
 			if diff := Diff(before, t.states()); diff != "" {
 				t.fail("%d cycles of ADD and DEL leave:\n%s", cycles, diff)
 			}
+			for _, dir := range []string{os.TempDir(), "/run", "/var/lib/cni"} {
+				t.leftIn(dir)
+			}
 			// A counter may have a digit more; a journal has a line more each time.
 			if grown := t.size() - size; grown >= 8*cycles {
 				t.fail("%d cycles of ADD and DEL let the files grow by %d bytes", cycles, grown)
@@ -101,6 +105,22 @@ func lifeChecks() []check {
 				t.na("a plugin in-process cannot be killed")
 			}
 			t.killed()
+		}},
+		{id: "LIFE-014", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
+			for what, other := range map[string]func(*call) *call{
+				"another interface": func(c *call) *call { return c.set("CNI_IFNAME", "net1") },
+				// Its ID begins like that of the first.
+				"another container": func(c *call) *call { return c.set("CNI_CONTAINERID", t.container(1)) },
+			} {
+				t.works(other(t.call("ADD")), "ADD of "+what)
+				before := t.states()
+				t.works(t.call("ADD"), "ADD")
+				t.works(t.call("DEL"), "DEL")
+				if diff := Diff(before, t.states()); strings.Contains(diff, "-file") {
+					t.fail("DEL takes from %s:\n%s", what, diff)
+				}
+				t.run(other(t.call("DEL")))
+			}
 		}},
 		{id: "LIFE-014", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
 			t.works(t.call("ADD"), "ADD")
@@ -271,4 +291,18 @@ func (t *trial) unlocked() {
 	_, err = release.Write(mustJSON(t.ipamResult()))
 	<-waiting
 	t.must(errors.Join(err, release.Close()))
+}
+
+// leftIn checks that no file below a directory has the name of a container of the
+// case: it is the same for all of the machine, so that others may come and go.
+func (t *trial) leftIn(dir string) {
+	for _, pattern := range []string{"*", "*/*"} {
+		all, err := filepath.Glob(filepath.Join(dir, pattern))
+		t.must(err)
+		for _, path := range all {
+			if strings.Contains(filepath.Base(path), t.id) && !strings.HasPrefix(path, t.x.dir) {
+				t.fail("ADD and DEL leave %s", path)
+			}
+		}
+	}
 }

@@ -18,7 +18,7 @@ import (
 //
 // Spec: checklist GRAM-1, GRAM-2.
 var (
-	goodNames   = []string{"a", "A.b_c-9", "0"}
+	goodNames   = []string{"a", "A.b_c-9", "0", strings.Repeat("long-name.", 10)}
 	badNames    = []string{"-a", ".a", "_a", "a b", "a/b", "é", "a\n"}
 	badIfNames  = []string{".", "..", "a/b", "a:b", "a b", "a\tb", "sixteen-bytes-00"}
 	badVersions = []string{"1.1", "v1.1.0", "1.1.0-rc1", " 1.1.0"}
@@ -31,6 +31,13 @@ func protoChecks() []check {
 			if a.Path == "" && t.x.target.inProcess() == nil || a.Exit != b.Exit || !bytes.Equal(a.Stdout, b.Stdout) {
 				t.fail("two executions differ: %s, then %s", a.summary(), b.summary())
 			}
+		}},
+		{id: "PROTO-001", needs: needDelegate, kinds: []Kind{KindInterface}, once: true, run: func(t *trial) {
+			t.works(t.call("ADD"), "ADD")
+			t.sequence("one ADD", types.CommandAdd)
+			t.must(t.delegate.Forget())
+			t.works(t.call("DEL"), "DEL")
+			t.sequence("one DEL", types.CommandDel)
 		}},
 		{id: "PROTO-004", needs: needDelegate, once: true, run: func(t *trial) {
 			first := filepath.Join(t.dir, "first")

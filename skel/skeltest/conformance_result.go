@@ -252,6 +252,16 @@ func resultChecks() []check {
 					t.fail("the link has address %s, the result has not: %v", a.prefix, addresses(r))
 				}
 			}
+			l := t.own()
+			for _, route := range l.routes {
+				ofAddress := slices.ContainsFunc(l.addrs, func(a addrState) bool { return a.prefix.Masked() == route.dst })
+				if ofAddress || route.kernel || route.table != 254 || route.dst.Bits() == route.dst.Addr().BitLen() {
+					continue // of the kernel's own, of another table, or to a gateway
+				}
+				if !has(list(r, "routes"), map[string]any{"dst": route.dst.String()}) {
+					t.fail("the link has a route to %s, the result has not: %v", route.dst, r["routes"])
+				}
+			}
 			if !has(list(r, "ips"), map[string]any{"gateway": testGateway.String()}) {
 				t.fail("the gateway of the IPAM plugin is not in the result: %v", r["ips"])
 			}

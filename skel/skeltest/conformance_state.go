@@ -70,6 +70,16 @@ func (t *trial) added() map[string]any {
 	return object
 }
 
+// readResult returns the result that a step prints, for checks that are about what is in
+// it, and nil if it failed.
+func (t *trial) readResult(s *Step) map[string]any {
+	object, err := s.object()
+	if err != nil && !s.failed() {
+		t.na("the result is not in order, which RES-001 judges: %v", err)
+	}
+	return object
+}
+
 // readable is added for checks that send the result back, and end if it is not in
 // order.
 func (t *trial) readable() map[string]any {

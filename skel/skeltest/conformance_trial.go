@@ -39,7 +39,7 @@ type trial struct {
 // trial makes a trial. A problem of that stands in broken.
 func (x *examiner) trial(v types.Version) *trial {
 	serial := x.serial.Add(1)
-	t := &trial{x: x, v: v, id: fmt.Sprintf("cnitest-%d", serial), dir: filepath.Join(x.dir, fmt.Sprint(serial))}
+	t := &trial{x: x, v: v, id: fmt.Sprintf("cnitest-%d-%d", os.Getpid(), serial), dir: filepath.Join(x.dir, fmt.Sprint(serial))}
 	if x.target.Executable == "" && !x.target.delegates() {
 		t.broken = os.Mkdir(t.dir, 0o755)
 		return t.inHost()

@@ -4,6 +4,7 @@ package skeltest
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"time"
 
@@ -62,10 +63,13 @@ func versionChecks() []check {
 			}
 		}},
 		{id: "VER-007", once: true, run: func(t *trial) {
+			threeParts := regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
 			list := t.supported()
 			seen := map[any]bool{}
 			for _, v := range list {
-				if _, ok := v.(string); !ok || seen[v] {
+				if text, ok := v.(string); ok && !threeParts.MatchString(text) {
+					t.fail("supportedVersions has %q, which is no version", text)
+				} else if !ok || seen[v] {
 					t.fail("supportedVersions has %v, which is no text or there twice", v)
 				}
 				seen[v] = true

@@ -3,6 +3,7 @@
 package skeltest_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -268,6 +269,52 @@ func interfaceMutants() []interfaceMutant {
 			defer os.Remove(filepath.Dir(r.env["CNI_PATH"]) + "/busy")
 			return r.good()
 		})}, "LIFE/005 LIFE/006 LIFE/019"},
+		{mutant{name: "interface, the delegate twice", spoil: on("ADD", func(r *request) (string, int) {
+			cmd := exec.Command(r.env["CNI_PATH"] + "/cnitest-ipam")
+			cmd.Env, cmd.Stdin = os.Environ(), bytes.NewReader(r.stdin)
+			_ = cmd.Run() // a mutant does not care
+			return r.good()
+		})}, "PROTO/001 DLG/001 DLG/018"},
+		{mutant{name: "interface, CHECK looks at no MAC", spoil: on("CHECK", before(func(r *request) {
+			if strings.Contains(string(r.stdin), "02:00:00:99:99:98") {
+				r.edit(func(conf map[string]any) {
+					prev, _ := conf["prevResult"].(map[string]any)
+					for _, i := range array(prev, "interfaces") {
+						delete(i, "mac")
+					}
+				})
+			}
+		}))}, "CHK/002 CHK/008"},
+		{mutant{name: "interface, sets the loopback down", spoil: after("ADD", func(r *request) { ip(r, true, "link", "set", "lo", "down") })}, "ADD/015 ADD/019"},
+		{mutant{name: "interface, another MTU for others", spoil: after("ADD", func(r *request) { ip(r, true, "link", "set", "x0", "mtu", "1300") })}, "ADD/015 ADD/019"},
+		{mutant{name: "interface, one that nobody has", spoil: onResult(func(o map[string]any) {
+			interfaces, _ := o["interfaces"].([]any)
+			o["interfaces"] = append(interfaces, map[string]any{"name": "phantom0"})
+		})}, "ADD/023 RES/012 RES/036"},
+		{mutant{name: "interface, another name in the result", spoil: onResult(func(o map[string]any) {
+			for _, i := range array(o, "interfaces") {
+				if i["name"] == "eth0" {
+					i["name"] = "eth9"
+				}
+			}
+		})}, "ADD/004 ADD/010 ADD/023 DLG/016 RES/009"},
+		{mutant{name: "interface, a route that the result has not", spoil: after("ADD", func(r *request) {
+			ip(r, true, "route", "add", "10.55.0.0/16", "via", "10.88.0.1")
+		})}, "ADD/023 RES/027 RES/036"},
+		{mutant{name: "interface, routes with a metric", spoil: after("ADD", func(r *request) {
+			ip(r, true, "route", "del", "default")
+			ip(r, true, "route", "add", "default", "via", "10.88.0.1", "metric", "5")
+		}), versions: []types.Version{types.V040}}, "ADD/021 RES/027"},
+		{mutant{name: "interface, addresses on the bridge", spoil: onResult(func(o map[string]any) { first(o, "ips")["interface"] = 0 })}, "DLG/016 RES/018"},
+		{mutant{name: "interface, DEL without namespace leaves rules", config: masqueraded, spoil: on("DEL", func(r *request) (string, int) {
+			if _, err := os.Stat(r.env["CNI_NETNS"]); err != nil && r.env["CNI_CONTAINERID"] != "" {
+				return succeeds(r)
+			}
+			return r.good()
+		})}, "DEL/001 DEL/003 DEL/005 DEL/006"},
+		{mutant{name: "interface, DEL leaves a neighbour", spoil: after("ADD", func(r *request) {
+			ip(r, false, "neigh", "replace", fmt.Sprintf("10.88.7.%d", 1+os.Getpid()%250), "lladdr", "02:00:00:00:00:77", "dev", "cnitest0", "nud", "permanent")
+		})}, "DEL/001 DEL/003 ADD/019"},
 		{mutant{name: "interface, a directory for the delegate", spoil: on("ADD", func(r *request) (string, int) {
 			dir, _, _ := strings.Cut(r.env["CNI_PATH"], ":")
 			if info, err := os.Stat(dir + "/cnitest-ipam"); err == nil && info.IsDir() {

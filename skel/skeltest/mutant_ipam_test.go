@@ -187,6 +187,33 @@ func ipamMutants() []mutant {
 				}
 			})
 		}))},
+		{name: "IPAM, ips in 0.1.0", versions: []types.Version{types.V010}, spoil: onResult(func(o map[string]any) {
+			o["ips"] = []any{map[string]any{"address": "10.88.0.2/24"}}
+		})},
+		{name: "IPAM, DEL of all interfaces", spoil: on("DEL", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			r.env["CNI_IFNAME"] = "net1"
+			if exit == 0 {
+				_, _ = r.good()
+			}
+			return stdout, exit
+		})},
+		{name: "IPAM, DEL by the beginning of the ID", spoil: on("DEL", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			r.env["CNI_CONTAINERID"] += ".1"
+			if exit == 0 {
+				_, _ = r.good()
+			}
+			return stdout, exit
+		})},
+		{name: "IPAM, a file in the directory for temporary ones", spoil: on("ADD", func(r *request) (string, int) {
+			f, err := os.CreateTemp("", "mutant-"+r.env["CNI_CONTAINERID"]+"-")
+			if err == nil {
+				_ = f.Close()
+				time.AfterFunc(10*time.Second, func() { _ = os.Remove(f.Name()) })
+			}
+			return r.good()
+		}), only: "LIFE/012"},
 		{name: "IPAM, routes of the configuration ignored", versions: []types.Version{types.V020}, spoil: on("ADD", before(func(r *request) {
 			r.edit(func(conf map[string]any) {
 				if ipam, ok := conf["ipam"].(map[string]any); ok {

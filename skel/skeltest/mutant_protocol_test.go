@@ -471,6 +471,58 @@ func protocolMutants() []mutant {
 			return stdout, exit
 		})},
 		{name: "a random member", spoil: onResult(func(o map[string]any) { o["x"] = time.Now().UnixNano() })},
+		{name: "long names refused", spoil: func(r *request) (string, int) {
+			if name, _ := r.conf()["name"].(string); len(name) > 64 {
+				return fails(7, "name: too long")
+			}
+			return r.good()
+		}},
+		{name: "VERSION lists what is no version", spoil: on("VERSION", says(`{"cniVersion":"1.1.0","supportedVersions":["0.3.1","0.4.0","1.0","1.0.0","1.1.0"]}`, 0))},
+		{name: "VERSION ends with exit status 1", spoil: on("VERSION", func(r *request) (string, int) {
+			stdout, _ := r.good()
+			return stdout, 1
+		})},
+		{name: "VERSION lists a version that is refused", versions: []types.Version{types.V040, types.V110}, spoil: func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if r.conf()["cniVersion"] == "0.4.0" && r.command() != "VERSION" && exit == 0 {
+				return fails(1, "0.4.0: not supported")
+			}
+			return stdout, exit
+		}},
+		{name: "a log after the result", spoil: onResultText(func(text string) string { return text + "\ndone\n" })},
+		{name: "the result twice", spoil: onResultText(func(text string) string { return text + text })},
+		{name: "a mark before the result", spoil: onResultText(func(text string) string { return "\ufeff" + text })},
+		{name: "errors of DEL without an object", spoil: on("DEL", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if exit != 0 {
+				stdout = ""
+			}
+			return stdout, exit
+		})},
+		{name: "routes of prevResult lost", spoil: onResult(func(o map[string]any) { delete(o, "routes") })},
+		{name: "addresses of prevResult twice", spoil: onResult(func(o map[string]any) {
+			ips, _ := o["ips"].([]any)
+			o["ips"] = append(ips, ips...)
+		})},
+		{name: "interface of an address is a text", spoil: onResult(func(o map[string]any) { first(o, "ips")["interface"] = "1" })},
+		{name: "cniVersion of the result is a number", spoil: onResult(func(o map[string]any) { o["cniVersion"] = 1.1 })},
+		{name: "dns is a list", spoil: onResult(func(o map[string]any) { o["dns"] = []any{} })},
+		{name: "code 7.5", spoil: onError(func(o map[string]any) {
+			if fmt.Sprint(o["code"]) == "7" {
+				o["code"] = 7.5
+			}
+		})},
+		{name: "DEL demands CNI_PATH", spoil: on("DEL", func(r *request) (string, int) {
+			if r.env["CNI_PATH"] == "" {
+				return fails(100, "no path")
+			}
+			return r.good()
+		})},
+		{name: "no version of addresses in 0.3.1 alone", versions: []types.Version{types.V031, types.V040}, spoil: onResult(func(o map[string]any) {
+			if o["cniVersion"] == "0.3.1" {
+				delete(first(o, "ips"), "version")
+			}
+		})},
 		{name: "keys of 1.1.0 refused in 1.0.0", spoil: func(r *request) (string, int) {
 			if conf := r.conf(); conf["cniVersion"] == "1.0.0" && conf["cniVersions"] != nil {
 				return fails(7, "cniVersions: unknown")

@@ -109,6 +109,17 @@ func onResult(f func(o map[string]any)) func(*request) (string, int) {
 	}
 }
 
+// onResultText changes what ADD prints when it succeeds.
+func onResultText(f func(string) string) func(*request) (string, int) {
+	return func(r *request) (string, int) {
+		stdout, exit := r.good()
+		if exit == 0 && r.command() == "ADD" {
+			stdout = f(stdout)
+		}
+		return stdout, exit
+	}
+}
+
 // on is a mutant that differs for one command.
 func on(command string, f func(*request) (string, int)) func(*request) (string, int) {
 	return func(r *request) (string, int) {

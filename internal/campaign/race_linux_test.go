@@ -194,7 +194,11 @@ func (r *race) settle(live []*racer, byDEL bool) {
 	var all sync.WaitGroup
 	for _, x := range live {
 		if byDEL && x.pod != nil {
-			all.Go(func() { r.done("DEL", x.pod, time.Now(), r.del(x.pod, nil, 0)) })
+			all.Go(func() {
+				o := r.del(x.pod, nil, 0)
+				x.late = x.late || o.late()
+				r.done("DEL", x.pod, time.Now(), o)
+			})
 		}
 	}
 	all.Wait()
@@ -203,7 +207,9 @@ func (r *race) settle(live []*racer, byDEL bool) {
 			r.retry(x.pod)
 		}
 	}
-	r.done("GC", nil, time.Now(), r.gc([]types.Attachment{}))
+	if o := r.gc([]types.Attachment{}); o.err != nil {
+		r.t.Errorf("GC with nothing else running: %v", o.err)
+	}
 	for _, x := range live {
 		if x.pod != nil {
 			r.wantBare(x.pod)
@@ -343,17 +349,25 @@ func (r *race) wantBare(p *pod) {
 func TestRaces_freshNode(t *testing.T) {
 	const many = 16
 	n := newRaceNode(t, strings.ReplaceAll(raceNetwork, "BACKEND", "nftables"))
-	pods := make([]*pod, many)
+	pods, late := make([]*pod, many), make([]bool, many)
 	var all sync.WaitGroup
 	for i := range pods {
 		pods[i] = &pod{id: fmt.Sprint("fresh", i), ns: newNS(t), ports: portsOf(i)}
 		all.Go(func() {
-			if o := n.add(pods[i], nil, 0); o.err != nil {
+			o := n.add(pods[i], nil, 0)
+			if late[i] = o.late(); o.err != nil && !late[i] {
 				t.Errorf("ADD %s: %v", pods[i].id, o.err)
 			}
 		})
 	}
 	all.Wait()
+	for i, p := range pods {
+		if late[i] {
+			if o := n.add(p, nil, 0); o.err != nil {
+				t.Errorf("ADD %s, with nothing else running: %v", p.id, o.err)
+			}
+		}
+	}
 	for _, p := range n.book.problems {
 		t.Error(p)
 	}

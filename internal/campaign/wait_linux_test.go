@@ -36,16 +36,16 @@ func hurried[T any](p skel.Plugin[T]) skel.Plugin[T] {
 }
 
 // The example plugins have limits that fit into each other: a lock is given up before the
-// plugin that waits for it, and that before the runtime loses patience. A delegate has as
-// much time as its caller, who starts it early and may hand its configuration over late.
+// plugin that waits for it, and that before the runtime loses patience. A delegate has
+// more time than its caller, who starts it early and may hand its configuration over late.
 func TestWaits_limits(t *testing.T) {
 	t.Parallel()
 	const patienceOfRuntimes = 2 * time.Minute // kubelet: runtimeRequestTimeout
 	const undoing = 25 * time.Second           // a delegate to stop, its DEL, and the undo steps
 	lock, delegate := ipam.DefaultLockLimit, hostlocal.Plugin().Timeout
 	for _, limit := range []time.Duration{bridge.Plugin().Timeout, ptp.Plugin().Timeout, portmap.Plugin().Timeout} {
-		if limit <= lock || delegate < limit || limit+undoing >= patienceOfRuntimes {
-			t.Errorf("lock %v, caller %v, delegate %v, with undoing %v, runtime %v; want none shorter than the one before",
+		if limit <= lock || delegate <= limit || limit+undoing >= patienceOfRuntimes {
+			t.Errorf("lock %v, caller %v, delegate %v, with undoing %v, runtime %v; want each longer than the one before",
 				lock, limit, delegate, limit+undoing, patienceOfRuntimes)
 		}
 	}

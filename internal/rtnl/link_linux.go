@@ -184,14 +184,14 @@ func (c *Conn) DelLink(ctx context.Context, index int) error {
 	return c.execute(ctx, newRequest(unix.RTM_DELLINK, 0, (&LinkSpec{Index: index}).header()))
 }
 
-// deletedAtOnce is how many links one message removes: the lock of all links is held
-// meanwhile, for some 0.1 ms each.
-const deletedAtOnce = 256
+// deletedAtOnce is how many links one message removes. The lock of all links is held
+// meanwhile, and what was done remains when the time is over.
+const deletedAtOnce = 64
 
 // DelLinks removes links, in much less time than [Conn.DelLink] does: each removal makes the
 // kernel wait for a grace period, some 30 ms, and here many share one. The links become
 // members of a group that nobody else has, and the group is removed. Links that are gone are
-// passed over; all are tried.
+// passed over; all are tried until ctx ends.
 //
 // Equivalent to: ip link set dev … group N; ip link delete group N
 // Kernel: net/core/rtnetlink.c (rtnl_group_dellink), since 3.10.
@@ -199,6 +199,9 @@ func (c *Conn) DelLinks(ctx context.Context, indexes []int) error {
 	var errs []error
 	for some := range slices.Chunk(indexes, deletedAtOnce) {
 		errs = append(errs, c.delGroup(ctx, some))
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -215,6 +218,8 @@ func (c *Conn) delGroup(ctx context.Context, indexes []int) error {
 		switch err := c.execute(ctx, r); {
 		case err == nil:
 			members++
+		case ctx.Err() != nil:
+			return errors.Join(append(errs, err)...)
 		case !errors.Is(err, fs.ErrNotExist):
 			errs = append(errs, err)
 		}

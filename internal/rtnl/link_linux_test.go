@@ -3,6 +3,7 @@
 package rtnl_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -264,6 +265,11 @@ func TestConn_DelLinks(t *testing.T) {
 	}
 	if err := c.DelLinks(ctx, nil); err != nil {
 		t.Errorf("DelLinks of none = %v", err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := c.DelLinks(over, doomed); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("DelLinks with no time = %v, want one %v", err, context.Canceled)
 	}
 	if err := c.DelLinks(ctx, []int{1}); err == nil {
 		t.Error("DelLinks of the loopback succeeded")

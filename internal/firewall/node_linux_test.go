@@ -291,8 +291,9 @@ func askFrom(t testing.TB, n *nstest.NS, network string, from net.Addr, to netip
 	var c net.Conn
 	end := time.Now().Add(wait)
 	n.Do(t, func() {
-		// A busy machine, whose namespaces share one table of neighbours, may not find one
-		// in the three seconds that the kernel takes; and TCP waits longer from try to try.
+		// On a busy machine a neighbour may not be found in the three seconds that the kernel
+		// takes, perhaps since its namespaces share one table; and TCP waits longer from try
+		// to try.
 		d := net.Dialer{Timeout: min(wait, 4*time.Second), LocalAddr: from}
 		for {
 			c, err = d.DialContext(t.Context(), network, to.String())

@@ -4,7 +4,11 @@ package netutil
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/netip"
+	"syscall"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 	"github.com/cnikit/cnikit/types"
@@ -92,11 +96,18 @@ func (c *Conn) applySysctls(link *Link, ips []types.IP, cfg ApplyConfig) error {
 	}
 	return c.inside(func() error {
 		for _, s := range settings {
-			// Best effort, as promised: addresses and routes work without.
-			_ = setSysctl(s)
+			if err := setSysctl(s); err != nil && !notAllowed(err) {
+				return fmt.Errorf("set %s: %w", s.Name, err)
+			}
 		}
 		return nil
 	})
+}
+
+// notAllowed tells what the kernel does not have or not allow, which is passed over as
+// promised, since addresses and routes work without, from what went wrong.
+func notAllowed(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EINVAL)
 }
 
 func hasIPv6(ips []types.IP) bool {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,6 +180,13 @@ func TestConn_Apply_Options(t *testing.T) {
 	bad := netutil.ApplyConfig{Sysctls: []netutil.Sysctl{{"../kernel/hostname", "x"}}}
 	if err := box.Apply(ctx, v.Peer, nil, nil, bad); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("Apply with a setting outside = %v, want %v", err, fs.ErrInvalid)
+	}
+	// What goes wrong is not what is not allowed.
+	for name, want := range map[string]error{"ipv4/conf/eth0": syscall.EISDIR, "ipv4/conf/eth0/no_such_setting": nil} {
+		got := box.Apply(ctx, v.Peer, nil, nil, netutil.ApplyConfig{Sysctls: []netutil.Sysctl{{name, "1"}}})
+		if !errors.Is(got, want) {
+			t.Errorf("Apply with setting %s = %v, want %v", name, got, want)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func (r *Report) WriteText(w io.Writer, o TextOptions) error {
 		fmt.Fprintf(&b, "%s %s\n", p.paint(yellow, "note:"), note)
 	}
 	if r.AddFails != "" {
-		fmt.Fprintf(&b, "%s %s\n", p.paint(red, "not examined:"), r.AddFails)
+		fmt.Fprintf(&b, "%s %s\n", p.paint(red, "not examined:"), printable(r.AddFails))
 	}
 	for _, severity := range []Severity{Failure, Warning, Advice} {
 		r.writeBroken(&b, p, severity)

@@ -55,6 +55,9 @@
 //		skeltest.Conformance(t, skeltest.Target{Executable: skeltest.Self(t, "myplugin")})
 //	}
 //
+// What the plugin needs in its configuration stands in the [Profile] of the target, such
+// as Config: json.RawMessage(`{"dir": "${DIR}"}`), with a directory for each case.
+//
 // A broken MUST of the text is a [Failure], a broken SHOULD or convention a [Warning],
 // and what only the reference implementation or this module's checklist asks for gives
 // [Advice]. Each rule is judged for itself: a plugin that breaks one is told about that

@@ -189,7 +189,7 @@ func testLife(t *testing.T, random *rand.Rand) (cuts int) {
 	return cuts
 }
 
-// memoryDir returns a directory for the caller to remove: in memory if there is such a file
+// memoryDir returns a directory that ends with the test, if the caller has not removed it: in memory if there is such a file
 // system and files in it can be marked, since which one it is makes no difference but
 // in time.
 func memoryDir(t *testing.T) string {
@@ -200,6 +200,11 @@ func memoryDir(t *testing.T) string {
 			continue
 		}
 		if syscall.Setxattr(dir, "user.cnikit.boot", []byte("x"), 0) == nil {
+			t.Cleanup(func() {
+				if err := os.RemoveAll(dir); err != nil {
+					t.Error(err)
+				}
+			})
 			return dir
 		}
 		if err := os.Remove(dir); err != nil {

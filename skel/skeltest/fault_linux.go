@@ -124,13 +124,21 @@ func (t *tracer) run() error {
 			t.finish()
 			return nil
 		}
-		var status unix.WaitStatus
-		if _, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil); err != nil {
-			return err
-		}
-		if !status.Stopped() {
+		if ended {
+			if _, err := unix.Wait4(tid, nil, unix.WALL|unix.WNOTHREAD|unix.WNOHANG, nil); err != nil {
+				return err
+			}
 			delete(t.threads, tid)
 			continue
+		}
+		// Whoever is killed meanwhile has not stopped any more. To wait for that one may take
+		// for ever: a process ends after its threads, and those are for this thread to fetch.
+		got, status, _, err := wait(unix.P_PID, tid, unix.WSTOPPED|unix.WNOHANG)
+		if errors.Is(err, unix.ECHILD) || err == nil && got == 0 {
+			continue
+		}
+		if err != nil {
+			return err
 		}
 		if first {
 			first = false
@@ -157,26 +165,32 @@ func (t *tracer) run() error {
 // process may fetch its end.
 func (t *tracer) next() (tid int, ended bool, err error) {
 	for {
-		var info [128]byte // siginfo_t
-		err := unix.Waitid(unix.P_ALL, 0, (*unix.Siginfo)(unsafe.Pointer(&info)), unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD, nil)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return 0, false, err
-		}
-		const (
-			codeAt, pidAt = 8, 16 // si_code, si_pid
-			killed        = 3     // CLD_EXITED, CLD_KILLED and CLD_DUMPED are 1 to 3
-		)
-		tid, code := int(binary.NativeEndian.Uint32(info[pidAt:])), binary.NativeEndian.Uint32(info[codeAt:])
-		if t.follows(tid) {
-			return tid, code <= killed, nil
+		tid, _, ended, err := wait(unix.P_ALL, 0, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT)
+		if err != nil || t.follows(tid) {
+			return tid, ended, err
 		}
 		// The end of a process that another thread started and left to this one when it
 		// ended itself. It is in the way until it is fetched by whom it concerns.
 		time.Sleep(100 * time.Microsecond)
 	}
+}
+
+// wait is waitid for what this thread has started and follows.
+func wait(which, id, options int) (tid int, status unix.WaitStatus, ended bool, err error) {
+	var info [128]byte // siginfo_t
+	for {
+		err = unix.Waitid(which, id, (*unix.Siginfo)(unsafe.Pointer(&info)), options|unix.WALL|unix.WNOTHREAD, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	const (
+		codeAt, pidAt, statusAt = 8, 16, 24 // si_code, si_pid, si_status
+		killed                  = 3         // CLD_EXITED, CLD_KILLED and CLD_DUMPED are 1 to 3
+		stopped                 = 0x7f      // how wait4 says it
+	)
+	field := func(at int) uint32 { return binary.NativeEndian.Uint32(info[at:]) }
+	return int(field(pidAt)), unix.WaitStatus(field(statusAt)<<8 | stopped), field(codeAt) <= killed, err
 }
 
 // follows reports whether a thread is one of the process or its children.

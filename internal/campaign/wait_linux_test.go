@@ -209,8 +209,8 @@ func TestWaits_store(t *testing.T) {
 		t.Errorf("CHECK under a held lock: %v", o.err)
 	}
 	for command, p := range map[types.Command]*pod{types.CommandAdd: other, types.CommandDel: p, types.CommandGC: nil} {
-		o := n.hurry(t, command, p, func(o outcome) bool { return strings.Contains(string(o.stdout), lock) })
-		o.wantLate(t, "waiting for lock "+lock)
+		o := n.hurry(t, command, p, func(o outcome) bool { return strings.Contains(string(o.stdout), "/net/lock") })
+		o.wantLate(t, "waiting for lock ", "/net/lock: ")
 	}
 	if o := n.plugins(types.CommandStatus, nil, types.RequestParams{}, nil, 0); o.err != nil {
 		t.Errorf("STATUS under a held lock: %v", o.err)

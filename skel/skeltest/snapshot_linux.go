@@ -57,7 +57,8 @@ func (n *Namespace) linkLines(links []linkState) (lines []string, err error) {
 		if i := slices.IndexFunc(links, func(m linkState) bool { return m.index == l.master }); i >= 0 {
 			line += " master=" + links[i].name
 		}
-		if l.alias != "" {
+		// The loopback ends with its namespace, and a mark on it with the loopback.
+		if l.alias != "" && l.name != "lo" {
 			line += fmt.Sprintf(" alias=%q", l.alias)
 		}
 		lines = append(lines, line)

@@ -54,6 +54,6 @@
 //
 // A handler runs on a goroutine of its own, which is not locked to a thread. A panic in
 // a goroutine that the handler starts cannot be caught and ends the process as usual.
-// A handler that ignores the end of its context is left alone after five seconds: its
+// A handler that ignores the end of its context is left alone after 15 seconds: its
 // undo steps run while it may still be at work, and the process ends.
 package skel

@@ -47,8 +47,9 @@ type times struct {
 const (
 	// stopTime is how long a handler, an undo step or a write may go on after its
 	// context ended. It is then left alone, so that undo steps run and the runtime
-	// gets an answer.
-	stopTime = 5 * time.Second
+	// gets an answer. A handler whose delegate does not stop either ends that and runs
+	// its DEL, for which package ipam has twelve seconds.
+	stopTime = 15 * time.Second
 	// undoTime bounds the undoing of a failed ADD, which the end of the request's own
 	// context must not stop.
 	undoTime = 10 * time.Second

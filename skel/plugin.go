@@ -162,7 +162,7 @@ type Runner interface {
 // Run executes the command that env asks for, writes one document to its Stdout
 // or nothing, and returns the exit status: 0 for success, else 1. It touches
 // nothing of the process, and may run concurrently with itself. When ctx ends the
-// handler is cancelled; one that does not stop within five seconds is left
+// handler is cancelled; one that does not stop within 15 seconds is left
 // alone.
 //
 // Spec: CNI 1.1.0, sections 2 and 5; checklist 1.6, PROTO-031 to PROTO-034,

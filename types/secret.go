@@ -80,11 +80,11 @@ func clip(s string) string {
 
 // leastSecret is the length in bytes from which on a value is found in a text; a
 // shorter one cannot be told from other words.
-const leastSecret = 4
+const leastSecret = 5
 
 // Redact returns text without the secrets of the request, for what an error or a log
 // says in words that somebody else chose, such as another program. What is taken out
-// is "(not shown)" instead: the values, of four bytes or more, of keys of Stdin and of
+// is "(not shown)" instead: the values, of five bytes or more, of keys of Stdin and of
 // CNI_ARGS and of variables of Environ that look like secrets, see the package
 // documentation; CNI_ARGS as a whole; and each variable together with its name, as who
 // prints the environment shows it.

@@ -24,8 +24,8 @@ func Plugin() skel.Plugin[Config] {
 		GC:     gc,
 		Status: status,
 		// Since the start, not since the caller handed the configuration over, which it may do
-		// at the end of its own time, which is 90 s in bridge and ptp. A lock is given up before.
-		Timeout: 100 * time.Second,
+		// at the end of its own time, which is 40 s in bridge and ptp. A lock is given up before.
+		Timeout: 60 * time.Second,
 	}
 }
 

@@ -54,7 +54,7 @@ func Plugin() skel.Plugin[Config] {
 		Check:      check,
 		GC:         gc,
 		Status:     status,
-		Timeout:    90 * time.Second, // more than an IPAM plugin takes that asks a network, and less than a runtime's patience
+		Timeout:    40 * time.Second, // more than any lock takes, and well under a minute: ADD-026
 	}
 }
 

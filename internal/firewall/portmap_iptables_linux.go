@@ -400,12 +400,16 @@ func (m iptPortMap) removeEmpty(ctx context.Context, network string) error {
 		for _, f := range families() {
 			programs = append(programs, m.host.programsWith(f, portsChain(network))...)
 		}
+		// The chain goes last, since a GC that was killed finds the rest by it.
 		chain := portsChain(network)
-		errs := []error{m.host.removeChains(ctx, chainAndShared{chain, "PREROUTING"}, chainAndShared{chain, "OUTPUT"})}
+		var errs []error
 		for _, p := range programs {
-			errs = append(errs, m.removeMarks(ctx, p), m.removeGuard(ctx, p, network))
+			errs = append(errs, m.removeMarks(ctx, p, chain), m.removeGuard(ctx, p, network))
 		}
-		return errors.Join(errs...)
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		return m.host.removeChains(ctx, chainAndShared{chain, "PREROUTING"}, chainAndShared{chain, "OUTPUT"})
 	})
 }
 
@@ -424,10 +428,11 @@ func (m iptPortMap) removeGuard(ctx context.Context, program, network string) er
 	return m.host.restore(ctx, restoreOf(program), nil, lines...)
 }
 
-// removeMarks removes the rules about marks if no network has a chain.
-func (m iptPortMap) removeMarks(ctx context.Context, program string) error {
+// removeMarks removes the rules about marks if no network has a chain but this one.
+func (m iptPortMap) removeMarks(ctx context.Context, program, chain string) error {
 	t, err := m.host.table(ctx, program)
-	if err != nil || slices.ContainsFunc(t.chains, func(c string) bool { return strings.HasPrefix(c, hostPortsChain) }) {
+	others := func(c string) bool { return c != chain && strings.HasPrefix(c, hostPortsChain) }
+	if err != nil || slices.ContainsFunc(t.chains, others) {
 		return err
 	}
 	var lines []string

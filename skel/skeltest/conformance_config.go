@@ -111,12 +111,12 @@ func confChecks() []check {
 		}},
 		{id: "CONF-044", once: true, run: func(t *trial) {
 			text := string(t.call("DEL").text())
-			for what, spoiled := range map[string]string{
+			for what, spoiled := range inOrder(map[string]string{
 				"a comment":         "// x\n" + text,
 				"a second document": text + text,
 				"a trailing comma":  strings.TrimSuffix(text, "}") + ",}",
 				"trailing text":     text + " x",
-			} {
+			}) {
 				t.refuses(t.call("DEL").sends(spoiled), what)
 			}
 		}},

@@ -143,7 +143,7 @@ func delChecks() []check {
 		}},
 		{id: "DEL-026", needs: needPlainAdd, once: true, run: func(t *trial) {
 			found := false
-			for what, change := range t.changes() {
+			for what, change := range inOrder(t.changes()) {
 				if s := t.run(change(t.call("ADD"))); !s.failed() {
 					t.run(t.call("DEL"))
 					continue

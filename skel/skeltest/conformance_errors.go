@@ -52,7 +52,7 @@ func errorChecks() []check {
 		}},
 		{id: "ERR-005", once: true, run: func(t *trial) {
 			newest := t.x.newest.String()
-			for what, c := range map[string]*call{"garbage": t.call("ADD").sends("zzz"), "version 99.0.0": t.call("ADD").with("cniVersion", "99.0.0")} {
+			for what, c := range inOrder(map[string]*call{"garbage": t.call("ADD").sends("zzz"), "version 99.0.0": t.call("ADD").with("cniVersion", "99.0.0")}) {
 				if object, ok := t.run(c).complaint(); ok && object["cniVersion"] != newest {
 					t.fail("the error for %s has cniVersion %v, want the newest, %s", what, object["cniVersion"], newest)
 				}
@@ -81,7 +81,7 @@ func errorChecks() []check {
 			result := t.added()
 			wrong := t.check(maps.Clone(result))
 			wrong.conf["prevResult"] = map[string]any{"cniVersion": t.v.String(), "ips": []any{map[string]any{"address": "192.0.2.7/24"}}}
-			for what, c := range map[string]*call{
+			for what, c := range inOrder(map[string]*call{
 				"a second ADD":                    t.call("ADD"),
 				"CHECK with another address":      wrong,
 				"CHECK with a namespace gone":     t.check(result).set("CNI_NETNS", filepath.Join(t.dir, "gone")),
@@ -89,7 +89,7 @@ func errorChecks() []check {
 				"DEL of something else":           t.call("DEL").set("CNI_IFNAME", "other0"),
 				"CHECK of an attachment of ours":  t.check(result),
 				"CHECK without the configuration": t.check(result).without("ipam"),
-			} {
+			}) {
 				if code, _ := t.run(c).code(); code == types.ErrUnknownContainer {
 					t.fail("%s: code 3, that there is nothing to clean up, and there is", what)
 				}

@@ -107,11 +107,11 @@ func lifeChecks() []check {
 			t.killed()
 		}},
 		{id: "LIFE-014", needs: needPlainAdd, kinds: []Kind{KindIPAM}, run: func(t *trial) {
-			for what, other := range map[string]func(*call) *call{
+			for what, other := range inOrder(map[string]func(*call) *call{
 				"another interface": func(c *call) *call { return c.set("CNI_IFNAME", "net1") },
 				// Its ID begins like that of the first.
 				"another container": func(c *call) *call { return c.set("CNI_CONTAINERID", t.container(1)) },
-			} {
+			}) {
 				t.works(other(t.call("ADD")), "ADD of "+what)
 				before := t.states()
 				t.works(t.call("ADD"), "ADD")
@@ -149,7 +149,7 @@ func lifeChecks() []check {
 		{id: "LIFE-019", needs: needAdd, kinds: []Kind{KindInterface}, once: true, run: func(t *trial) {
 			stem := strings.Repeat("0", 63-len(t.id)) + t.id
 			t.must(t.answer(stem+"b", netip.MustParsePrefix("10.88.0.3/24"), testGateway))
-			for id, ns := range map[string]string{stem + "a": t.netns(), stem + "b": t.another().Path()} {
+			for id, ns := range inOrder(map[string]string{stem + "a": t.netns(), stem + "b": t.another().Path()}) {
 				t.accepts(t.call("ADD").named(id, ns), "ADD of two containers whose IDs differ in the last of 64 characters")
 			}
 		}},

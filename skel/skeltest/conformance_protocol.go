@@ -46,7 +46,7 @@ func protoChecks() []check {
 			t.accepts(c.set("CNI_PATH", first+string(os.PathListSeparator)+c.env["CNI_PATH"]), "ADD with a directory that is named like the IPAM plugin")
 		}},
 		{id: "PROTO-005", once: true, run: func(t *trial) {
-			for command, want := range map[string]bool{"VERSION": true, "DEL": false} {
+			for command, want := range inOrder(map[string]bool{"VERSION": true, "DEL": false}) {
 				s := t.run(t.call("DEL").set("CNI_COMMAND", command))
 				object, _ := s.object()
 				if _, got := object["supportedVersions"]; got != want && s.Exit == 0 {
@@ -62,7 +62,7 @@ func protoChecks() []check {
 		{id: "PROTO-007", once: true, run: func(t *trial) {
 			t.names(t.refusesBy(t.call("FOO"), "CNI_COMMAND=FOO", types.ErrInvalidEnvironmentVariables), "CNI_COMMAND=FOO", "CNI_COMMAND")
 			// A plugin may greet whoever runs it by hand: AMB-032.
-			for what, c := range map[string]*call{"without CNI_COMMAND": t.call("DEL").unset("CNI_COMMAND"), "with an empty CNI_COMMAND": t.call("")} {
+			for what, c := range inOrder(map[string]*call{"without CNI_COMMAND": t.call("DEL").unset("CNI_COMMAND"), "with an empty CNI_COMMAND": t.call("")}) {
 				s := t.run(c)
 				if s.Exit == 0 && (len(s.Stdout) > 0 || len(s.Stderr) == 0) {
 					t.fail("%s: accepted: %s", what, s.summary())

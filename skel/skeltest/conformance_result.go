@@ -216,7 +216,7 @@ func resultChecks() []check {
 			if got := dns["nameservers"]; got != nil && !same(got, names) {
 				t.fail("nameservers %v became %v", names, got)
 			}
-			for key, want := range map[string]bool{"nameservers": true, "search": true, "options": true, "domain": false} {
+			for key, want := range inOrder(map[string]bool{"nameservers": true, "search": true, "options": true, "domain": false}) {
 				if _, isArray := dns[key].([]any); dns[key] != nil && isArray != want {
 					t.fail("dns.%s is %v", key, dns[key])
 				}

@@ -79,7 +79,7 @@ func statusChecks() []check {
 		}},
 		{id: "STA-017", needs: needPlainAdd, once: true, run: func(t *trial) {
 			found := false
-			for what, change := range t.changes() {
+			for what, change := range inOrder(t.changes()) {
 				s := t.run(change(t.call("ADD")))
 				t.run(t.call("DEL"))
 				code, ok := s.code()

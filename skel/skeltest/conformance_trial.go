@@ -5,6 +5,8 @@ package skeltest
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -165,4 +167,16 @@ func (t *trial) plain() *strings.Replacer {
 		pairs = append(pairs, t.sandboxPath, "/run/netns/cnitest")
 	}
 	return strings.NewReplacer(pairs...)
+}
+
+// inOrder returns the pairs of a map in the order of their keys, so that what a check does
+// and says is the same each time.
+func inOrder[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			if !yield(key, m[key]) {
+				return
+			}
+		}
+	}
 }

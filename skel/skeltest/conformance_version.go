@@ -114,7 +114,7 @@ func versionChecks() []check {
 			}
 		}},
 		{id: "VER-013", once: true, run: func(t *trial) {
-			for what, c := range map[string]*call{"without cniVersion": t.call("DEL").without("cniVersion"), "with an empty cniVersion": t.call("DEL").with("cniVersion", "")} {
+			for what, c := range inOrder(map[string]*call{"without cniVersion": t.call("DEL").without("cniVersion"), "with an empty cniVersion": t.call("DEL").with("cniVersion", "")}) {
 				s := t.run(c)
 				if code, ok := s.code(); s.failed() && ok && code != types.ErrIncompatibleCNIVersion {
 					t.fail("DEL %s: %s; want what 0.1.0 gives, or code 1", what, s.summary())

@@ -30,10 +30,11 @@ import (
 // Before the handler runs, descriptor 1 is made to be standard error, and stays
 // so. SIGTERM and SIGINT cancel the request.
 //
-// Goroutines share one processor, unless the variable GOMAXPROCS says otherwise: a
-// plugin lives for some milliseconds, waits for the kernel in most of them, and would
-// spend the more on waking threads that find nothing to do. A handler that has work for
-// several sets [runtime.GOMAXPROCS].
+// For ADD, CHECK and STATUS goroutines share one processor, unless the variable GOMAXPROCS
+// says otherwise: a plugin lives for some milliseconds, and would spend the more on waking
+// threads that find nothing to do. A handler that has work for several sets
+// [runtime.GOMAXPROCS]. DEL and GC remove several things, for each of which the kernel
+// makes them wait, so they have what the machine has.
 //
 // Spec: checklist PROTO-034, PROTO-049.
 func Main(plugins ...Runner) {
@@ -41,8 +42,11 @@ func Main(plugins ...Runner) {
 	ctx := context.Background()
 	if env.getenv(envCommand) != string(types.CommandVersion) {
 		// VERSION neither logs nor has anything to undo, and runtimes ask it often.
-		if env.getenv("GOMAXPROCS") == "" {
-			runtime.GOMAXPROCS(1) // before there are goroutines to wake a thread for
+		switch types.Command(env.getenv(envCommand)) {
+		case types.CommandAdd, types.CommandCheck, types.CommandStatus:
+			if env.getenv("GOMAXPROCS") == "" {
+				runtime.GOMAXPROCS(1) // before there are goroutines to wake a thread for
+			}
 		}
 		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
 		ctx = untilSignal(ctx)

@@ -27,6 +27,12 @@ func play(argv0 string) {
 	}
 	p := adder(add)
 	p.Name = filepath.Base(argv0)
+	if p.Name == "play-procs" {
+		p.Del = func(ctx context.Context, r *skel.Request[conf]) error {
+			_, err := processors(ctx, r)
+			return err
+		}
+	}
 	skel.Main(p)
 }
 

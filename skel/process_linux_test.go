@@ -6,10 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,11 +101,13 @@ func TestMain_Process(t *testing.T) {
 	})
 }
 
-// A short process does not wake threads, unless it is told to.
+// A short process does not wake threads, unless it is told to or has to wait for several
+// things.
 func TestMain_Processors(t *testing.T) {
 	t.Parallel()
 	execute(t, process(t, "play-procs", request("1.1.0"), environ("ADD"))).failure(t, 113, "GOMAXPROCS is 1")
 	execute(t, process(t, "play-procs", request("1.1.0"), environ("ADD", "GOMAXPROCS=3"))).failure(t, 113, "GOMAXPROCS is 3")
+	execute(t, process(t, "play-procs", request("1.1.0"), environ("DEL"))).failure(t, 113, fmt.Sprintf("GOMAXPROCS is %d", runtime.GOMAXPROCS(0)))
 }
 
 // In a process, what is logged in the context of a request says which one it was.

@@ -181,7 +181,7 @@ func (c *Conn) compare(ctx context.Context, name, mac string, ips []types.IP, ro
 	}
 	var m mismatch
 	m.add(!link.Up, "state", "down", "up")
-	m.add(mac != "" && mac != link.MAC.String(), "hardware address", link.MAC.String(), mac)
+	m.addMAC(link, mac)
 	addrs, err := c.ListAddrs(ctx, link.Index)
 	if err != nil {
 		return err
@@ -197,6 +197,11 @@ func (c *Conn) compare(ctx context.Context, name, mac string, ips []types.IP, ro
 		}
 	}
 	return m.err("link " + name)
+}
+
+// addMAC notes another hardware address than the one wanted; any will do if that is empty.
+func (m *mismatch) addMAC(link *Link, want string) {
+	m.add(want != "" && want != link.MAC.String(), "hardware address", link.MAC.String(), want)
 }
 
 func compareAddrs(m *mismatch, have []Addr, want []types.IP) {

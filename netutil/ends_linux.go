@@ -150,19 +150,28 @@ func (e *Ends) CompareVeth(ctx context.Context, ifName string, cfg VethConfig) (
 
 // CompareResult compares what the sandbox has with what a result says of its interface
 // ifName: it must be there and up, with the hardware address, the addresses and the routes
-// of the result; see [Conn.Compare].
+// of the result; see [Conn.Compare]. With down it may be down, and so without them.
 //
 // The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
 // the sandbox or the result has no such interface.
 //
 // Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-005 to CHK-009.
-func (e *Ends) CompareResult(ctx context.Context, result *types.Result, ifName string) error {
+func (e *Ends) CompareResult(ctx context.Context, result *types.Result, ifName string, down bool) error {
 	position, ok := result.ContainerInterface(ifName, e.NS.Path())
 	if !ok {
 		return fmt.Errorf("result: no interface %s in a sandbox: %w", ifName, fs.ErrNotExist)
 	}
-	ips := result.ContainerIPs(ifName, e.NS.Path())
-	return e.Sandbox.compare(ctx, ifName, result.Interfaces[position].MAC, ips, result.Routes)
+	mac := result.Interfaces[position].MAC
+	if down {
+		link, err := e.Sandbox.Link(ctx, ifName)
+		if err != nil {
+			return err
+		}
+		var m mismatch
+		m.addMAC(link, mac)
+		return m.err("link " + ifName)
+	}
+	return e.Sandbox.compare(ctx, ifName, mac, result.ContainerIPs(ifName, e.NS.Path()), result.Routes)
 }
 
 // CompareAddrs compares the addresses of a link with those that it should have among

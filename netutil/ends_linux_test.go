@@ -127,9 +127,13 @@ func TestEnds_CompareResult(t *testing.T) {
 		name   string
 		result *types.Result
 		ifName string
+		down   bool
 		gone   bool // the error is fs.ErrNotExist
 		want   []string
 	}{
+		{name: "another address of a link that may be down", result: result("eth0", mac, other), ifName: "eth0", down: true},
+		{name: "another hardware address of a link that may be down", result: result("eth0", "02:00:00:00:00:01"), ifName: "eth0", down: true, want: []string{"hardware address"}},
+		{name: "a link that may be down and is gone", result: result("eth1", mac), ifName: "eth1", down: true, gone: true},
 		{name: "as it is", result: result("eth0", mac, ip4), ifName: "eth0"},
 		{name: "without a hardware address", result: result("eth0", "", ip4), ifName: "eth0"},
 		{name: "another hardware address", result: result("eth0", "02:00:00:00:00:01", ip4), ifName: "eth0", want: []string{"hardware address"}},
@@ -138,7 +142,7 @@ func TestEnds_CompareResult(t *testing.T) {
 		{name: "an interface that the result does not have", result: result("eth1", mac, ip4), ifName: "eth0", gone: true},
 		{name: "an interface that the sandbox does not have", result: result("eth1", mac, ip4), ifName: "eth1", gone: true},
 	} {
-		err := e.CompareResult(ctx, tt.result, tt.ifName)
+		err := e.CompareResult(ctx, tt.result, tt.ifName, tt.down)
 		if !tt.gone {
 			wantMismatch(t, tt.name+": CompareResult", err, tt.want...)
 		} else if !errors.Is(err, fs.ErrNotExist) {

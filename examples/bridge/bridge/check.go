@@ -28,10 +28,8 @@ func check(ctx context.Context, r *request) error {
 }
 
 func compare(ctx context.Context, r *request, ends *netutil.Ends) error {
-	if !r.Conf.DisableContainerInterface {
-		if err := ends.CompareResult(ctx, r.PrevResult, r.IfName); err != nil {
-			return err
-		}
+	if err := ends.CompareResult(ctx, r.PrevResult, r.IfName, r.Conf.DisableContainerInterface); err != nil {
+		return err
 	}
 	br, err := ends.Host.CompareBridge(ctx, r.Conf.bridge(), r.Conf.bridgeConfig())
 	if err != nil {

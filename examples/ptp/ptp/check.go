@@ -26,7 +26,7 @@ func check(ctx context.Context, r *request) error {
 }
 
 func compare(ctx context.Context, r *request, e *netutil.Ends) error {
-	if err := e.CompareResult(ctx, r.PrevResult, r.IfName); err != nil {
+	if err := e.CompareResult(ctx, r.PrevResult, r.IfName, false); err != nil {
 		return err
 	}
 	veth, err := e.CompareVeth(ctx, r.IfName, cable(r))

@@ -82,7 +82,6 @@ func address(r *types.Result) string {
 	return r.IPs[0].Address.String()
 }
 
-// Before chaining there was no prevResult. CHAIN-032
 // CHAIN-018, DLG-023, AMB-079, AMB-085: what an interface plugin adds.
 func TestRequest_Extend(t *testing.T) {
 	t.Parallel()
@@ -126,6 +125,7 @@ func TestRequest_Extend(t *testing.T) {
 	}
 }
 
+// Before chaining there was no prevResult. CHAIN-032
 func TestPlugin_Run_PrevResultBeforeChaining(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"0.1.0", "0.2.0"} {

@@ -67,13 +67,7 @@ func (st *stage) cope(p point) error {
 	c, fault := st.container("guest"), p.fault()
 	err := st.struck(p, c, fault)
 	if _, ok := fault.Struck(); !ok {
-		if err == nil {
-			err = st.del(nil, c)
-		}
-		if err != nil {
-			return fmt.Errorf("undisturbed: %w", err)
-		}
-		return errMissed
+		return st.undisturbed(c, err)
 	}
 	var o *ending
 	switch {

@@ -345,18 +345,24 @@ func shortPoints(t *testing.T, each func(p point, calls []skeltest.SystemCall) [
 	return all
 }
 
+// undisturbed ends a try whose point was not met. The plugin has to have done its work
+// then, with err, and DEL has to succeed.
+func (st *stage) undisturbed(c *subject, err error) error {
+	if err == nil {
+		err = st.del(nil, c)
+	}
+	if err != nil {
+		return fmt.Errorf("undisturbed: %w", err)
+	}
+	return errMissed
+}
+
 // survive tries a point of the campaign Kill.
 func (st *stage) survive(p point) error {
 	c, fault := st.container("guest"), p.fault()
 	err := st.struck(p, c, fault)
 	if _, ok := fault.Struck(); !ok {
-		if err == nil {
-			err = st.del(nil, c)
-		}
-		if err != nil {
-			return fmt.Errorf("undisturbed: %w", err)
-		}
-		return errMissed
+		return st.undisturbed(c, err)
 	}
 	if err := st.cleaned(p, c, err); err != nil {
 		return fmt.Errorf("%v: %w", fault, err)

@@ -17,3 +17,5 @@ require (
 	golang.org/x/net v0.33.0 // indirect
 	golang.org/x/sync v0.6.0 // indirect
 )
+
+godebug updatemaxprocs=0

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Decode reads the plugin's own part of the configuration into the value that v
@@ -88,12 +89,37 @@ func (c *PluginConfig) decode(v any) error {
 	}
 	t := reflect.TypeOf(v)
 	data := withoutShadowed(c.Raw, t)
-	err := json.Unmarshal(data, v)
+	err := json.Unmarshal(taken(data, t), v)
 	if err == nil {
 		return nil
 	}
 	at, _ := locate(node{raw: data, path: document}, t)
 	return decodeError(at, err)
+}
+
+// taken returns the object with those members alone that a field of t takes. Package
+// json would read the others twice to pass them over, and prevResult can be most of a
+// request.
+func taken(data json.RawMessage, t reflect.Type) json.RawMessage {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || readsItself(t) {
+		return data
+	}
+	names := jsonFields(t).names()
+	o := object{buf: make([]byte, 0, len(data))}
+	o.open()
+	err := node{raw: data}.walk(func(quoted, value json.RawMessage) {
+		if k, _ := match(quoted, names); k >= 0 {
+			o.raw(quoted, value)
+		}
+	})
+	if err != nil {
+		return data // no object: that is for package json to say
+	}
+	o.close()
+	return o.buf
 }
 
 func validateTarget(v any) error {
@@ -317,6 +343,14 @@ func (l fieldList) find(key string) (jsonField, bool) {
 	return jsonField{}, false
 }
 
+func (l fieldList) names() []string {
+	names := make([]string, len(l))
+	for i, f := range l {
+		names[i] = f.name
+	}
+	return names
+}
+
 // jsonFields returns the fields of t, those of embedded structs included.
 func jsonFields(t reflect.Type) fieldList {
 	var all fieldList
@@ -333,13 +367,22 @@ func jsonFields(t reflect.Type) fieldList {
 		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
 			all = append(all, jsonFields(inner)...)
 		case f.IsExported():
-			if name == "" {
+			if !validTag(name) {
 				name = f.Name
 			}
 			all = append(all, jsonField{name, f.Type})
 		}
 	}
 	return all
+}
+
+// validTag reports whether package json takes a name from a tag.
+//
+// Source: isValidTag of https://github.com/golang/go/blob/go1.25.0/src/encoding/json/encode.go
+func validTag(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(c rune) bool {
+		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", c)
+	})
 }
 
 // unknownMember returns the error for the first member of a document that no
@@ -375,10 +418,7 @@ func readsItself(t reflect.Type) bool {
 }
 
 func unknownIn(n node, fields fieldList, more []string) error {
-	known := slices.Clone(more)
-	for _, f := range fields {
-		known = append(known, f.name)
-	}
+	known := append(fields.names(), more...)
 	members, _ := n.members()
 	for _, m := range members {
 		if strings.HasPrefix(m.key, "cni.dev/") || slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, m.key) }) {

@@ -247,7 +247,7 @@ func match(quoted json.RawMessage, known []string) (k int, exact bool) {
 		if string(key) == name {
 			return i, true
 		}
-		if k < 0 && len(key) >= len(name) && strings.EqualFold(string(key), name) {
+		if k < 0 && strings.EqualFold(string(key), name) {
 			k = i
 		}
 	}

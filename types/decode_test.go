@@ -52,7 +52,7 @@ type conf struct {
 	On       bool             `json:"on"`
 	Ratio    float64          `json:"ratio"`
 	Untagged string           //
-	BadTag   string `json:"it's"` // no name that package json takes
+	BadTag   string           `json:"it's"` // no name that package json takes
 	Ignored  string           `json:"-"`
 	List     []entry          `json:"list"`
 	Array    [2]int           `json:"array"`

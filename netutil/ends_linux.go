@@ -98,7 +98,8 @@ func (e *Ends) Vacant(ctx context.Context, o Owner) error {
 
 // AddVeth makes the veth of an owner: the host end with the owner's name and mark, and
 // the other end in the sandbox. What else cfg says is as for [Conn.EnsureVeth]. If the
-// veth, or another interface of that name, is there already the error is [fs.ErrExist].
+// veth, or another interface of that name, is there already the error is [fs.ErrExist];
+// if the bridge takes no more ports, it is [ErrBridgeFull].
 func (e *Ends) AddVeth(ctx context.Context, o Owner, cfg VethConfig) (*Veth, error) {
 	cfg.Name, cfg.Alias = o.HostName(), o.Alias()
 	cfg.Peer.NS, cfg.Peer.Name = e.NS, o.IfName

@@ -13,6 +13,13 @@ var ErrForeign = errors.New("belongs to someone else")
 // ErrDuplicate says that another machine on the link has the address.
 var ErrDuplicate = errors.New("address is in use by another machine")
 
+// ErrBridgeFull says that a bridge has no free port: the kernel numbers its ports from 1
+// to 1,023. It has one again once somebody leaves.
+//
+// Kernel: BR_PORT_BITS, https://github.com/torvalds/linux/blob/v6.12/net/bridge/br_private.h,
+// and find_portno in br_if.c, which keeps the number 0 for no port.
+var ErrBridgeFull = errors.New("all 1023 ports are taken")
+
 // MismatchError says that something exists, but is not what it should be.
 type MismatchError struct {
 	Object      string // such as "bridge cni0"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"syscall"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 	"github.com/cnikit/cnikit/ns"
@@ -55,8 +56,8 @@ type Veth struct {
 //
 // If a link with the name is there, it must be a veth with the wanted alias, or without
 // one, and the wanted peer; else the error is a [MismatchError]. What can be set is set
-// again. If the name of the peer is taken, the error is [fs.ErrExist]. When it fails,
-// nothing of what it made is left.
+// again. If the name of the peer is taken, the error is [fs.ErrExist], and if the bridge
+// takes no more ports, [ErrBridgeFull]. When it fails, nothing of what it made is left.
 //
 // The host end ignores router advertisements (accept_ra=0), from before it is up. The
 // container end stays down. Set the host end up last, with [Conn.SetUp], and a port of a
@@ -73,7 +74,7 @@ func (c *Conn) EnsureVeth(ctx context.Context, cfg VethConfig) (v *Veth, created
 			return nil, false, err
 		}
 	case err != nil:
-		return nil, false, wrap(err, "create veth %s", cfg.Name)
+		return nil, false, wrap(c.bridgeFull(ctx, cfg.Master, err), "create veth %s", cfg.Name)
 	default:
 		created = true
 	}
@@ -128,7 +129,16 @@ func (c *Conn) finishVeth(ctx context.Context, cfg *VethConfig, v *Veth) error {
 	if s.Alias == "" && s.Port == nil && s.Master == 0 && !cfg.Up {
 		return nil
 	}
-	return wrap(c.rt.SetLink(ctx, s), "configure link %s", cfg.Name)
+	return wrap(c.bridgeFull(ctx, s.Master, c.rt.SetLink(ctx, s)), "configure link %s", cfg.Name)
+}
+
+// bridgeFull is err, or [ErrBridgeFull] with the name of the bridge if err is how the
+// kernel says that it takes no more ports.
+func (c *Conn) bridgeFull(ctx context.Context, master int, err error) error {
+	if master == 0 || !errors.Is(err, syscall.EXFULL) {
+		return err
+	}
+	return fmt.Errorf("bridge %s: %w", c.linkName(ctx, master), ErrBridgeFull)
 }
 
 func (p *PortConfig) spec() *rtnl.PortSpec {

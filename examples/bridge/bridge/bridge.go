@@ -6,6 +6,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -104,7 +105,9 @@ func (a *attachment) plug(ctx context.Context) (err error) {
 	}
 	o, c := owner(a.request), cable(a.request, a.bridge)
 	c.Peer.MAC = address
-	if a.veth, err = a.AddVeth(ctx, o, c); err != nil {
+	if a.veth, err = a.AddVeth(ctx, o, c); errors.Is(err, netutil.ErrBridgeFull) {
+		return types.NewError(types.ErrTryAgainLater, "no free port on bridge "+a.bridge.Name, err)
+	} else if err != nil {
 		return err
 	}
 	a.Undo(func(ctx context.Context) error { return netutil.Detach(ctx, o, left(a.request)) })

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -463,4 +465,38 @@ func TestVLAN(t *testing.T) {
 	if err := n.Runtime.Del(ctx, network, c.Attachment); err != nil {
 		t.Errorf("DEL: %v", err)
 	}
+}
+
+// ADD-009, ERR-019: a bridge takes 1,023 ports. The ADD of the next container says so and
+// to come again, leaves nothing, and once a port is free it succeeds.
+func TestFullBridge(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	network := n.Network(t, config("1.1.0", `,"isGateway":true`, "10.1.0.0/16", "2001:db8:1::/64"))
+	first, next := n.Container(t, "first"), n.Container(t, "next")
+	n.Add(t, network, first)
+	// Both ends of each cable are ports.
+	var cables strings.Builder
+	for i := range 511 {
+		fmt.Fprintf(&cables, "link add a%[1]d type veth peer name b%[1]d\nlink set a%[1]d master br0\nlink set b%[1]d master br0\n", i)
+	}
+	batch := filepath.Join(t.TempDir(), "cables")
+	if err := os.WriteFile(batch, []byte(cables.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.Host.Output(t, "ip", "-batch", batch)
+
+	before := n.State(t, first, next)
+	_, err := n.Runtime.Add(t.Context(), network, next.Attachment)
+	if !errors.Is(err, types.ErrTryAgainLater) || !strings.Contains(err.Error(), "no free port on bridge br0") || !strings.Contains(err.Error(), "1023") {
+		t.Errorf("ADD with 1,023 ports = %v, want code 11 and that there is no free port", err)
+	}
+	if diff := cmp.Diff(before, n.State(t, first, next)); diff != "" {
+		t.Errorf("left behind (-before +after):\n%s", diff)
+	}
+	if err := n.Runtime.Check(t.Context(), network, first.Attachment); err != nil {
+		t.Errorf("CHECK of the first container: %v", err)
+	}
+	n.Host.Output(t, "ip", "link", "set", "b0", "nomaster")
+	n.Add(t, network, next)
 }

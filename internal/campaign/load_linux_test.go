@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -61,22 +62,17 @@ func load(t *testing.T, format string, many, perNetwork int) {
 	n := newRaceNode(t, networks[0])
 	l := n.startLoader(t, networks, perNetwork)
 	steps := []int{0, many / 10, many / 2, many}
-	n.sample(t, l, 0)
+	n.sample(t, 0, validOf(0, 0, 1))
 	for i, at := range steps[1:] {
 		l.do(t, "ADD", steps[i], at)
-		n.sample(t, l, at)
+		n.sample(t, at, validOf(0, min(at, perNetwork), 1))
 	}
 	l.do(t, "CHECK", 0, many)
 
 	// Half are forgotten, and GC finds them, network by network.
 	for i, network := range networks {
 		n.network = n.Network(t, network)
-		valid := []types.Attachment{}
-		for k := i * perNetwork; k < min(many, (i+1)*perNetwork); k++ {
-			if k%2 == 0 {
-				valid = append(valid, types.Attachment{ContainerID: podID(k), IfName: "eth0"})
-			}
-		}
+		valid := validOf(i*perNetwork, min(many, (i+1)*perNetwork), 2)
 		for _, what := range []string{"half of them", "nothing"} {
 			start := time.Now()
 			if o := n.gc(valid); o.err != nil {
@@ -86,13 +82,14 @@ func load(t *testing.T, format string, many, perNetwork int) {
 			}
 		}
 	}
+	n.network = n.Network(t, networks[0])
 	if got, want := len(n.Reservations(t, "load0")), 2*((min(many, perNetwork)+1)/2); got != want {
 		t.Errorf("%d reservations after GC, want %d", got, want)
 	}
 	l.do(t, "CHECK even", 0, many)
-	l.do(t, "DEL", 0, many) // the collected ones too, which succeeds
-	n.network = n.Network(t, networks[0])
-	n.sample(t, l, 0)
+	l.do(t, "DEL odd", 0, many)  // collected before, which succeeds
+	l.do(t, "DEL even", 0, many) // attached still
+	n.sample(t, 0, validOf(0, 0, 1))
 	for i, network := range networks {
 		n.network = n.Network(t, network)
 		if got := n.Reservations(t, n.network.Name); len(got) > 0 {
@@ -113,6 +110,15 @@ func load(t *testing.T, format string, many, perNetwork int) {
 	l.end(t)
 }
 
+// validOf lists every so manieth of the containers from first to before end.
+func validOf(first, end, every int) []types.Attachment {
+	valid := []types.Attachment{}
+	for i := first; i < end; i += every {
+		valid = append(valid, types.Attachment{ContainerID: podID(i), IfName: "eth0"})
+	}
+	return valid
+}
+
 func podID(i int) string { return fmt.Sprintf("load%06d", i) }
 
 // usage is what the last process of an outcome used.
@@ -127,14 +133,16 @@ func (o outcome) usage() string {
 	return fmt.Sprintf("cpu %v, memory %d KiB", (o.state.UserTime() + o.state.SystemTime()).Round(time.Millisecond), used.Maxrss)
 }
 
-// sample measures one more attachment on a node that has some: the middle of several.
-func (n *raceNode) sample(t *testing.T, l *loader, at int) {
+// sample measures one more attachment on a node that has some: the middle of several. The
+// first network has the valid ones, and the sample in the end.
+func (n *raceNode) sample(t *testing.T, at int, valid []types.Attachment) {
 	t.Helper()
 	times := map[string][]time.Duration{}
 	usage := map[string]string{}
 	rounds := min(21, max(3, *attachments/100))
 	for i := range rounds {
 		p := &pod{id: fmt.Sprint("sample", i), ns: newNS(t)}
+		everyone := append(slices.Clip(valid), types.Attachment{ContainerID: p.id, IfName: "eth0"})
 		for _, step := range []struct {
 			name string
 			do   func() outcome
@@ -142,7 +150,10 @@ func (n *raceNode) sample(t *testing.T, l *loader, at int) {
 			{"ADD", func() outcome { return n.add(p, nil, 0) }},
 			{"CHECK", func() outcome { return n.check(p) }},
 			{"STATUS", func() outcome { return n.plugins(types.CommandStatus, nil, types.RequestParams{}, nil, 0) }},
+			{"GC of none", func() outcome { return n.gc(everyone) }},
 			{"DEL", func() outcome { return n.del(p, nil, 0) }},
+			{"ADD", func() outcome { return n.add(p, nil, 0) }},
+			{"GC of one", func() outcome { n.book.release(p.id); return n.gc(valid) }},
 		} {
 			start := time.Now()
 			o := step.do()
@@ -156,12 +167,22 @@ func (n *raceNode) sample(t *testing.T, l *loader, at int) {
 			t.Error(err)
 		}
 	}
-	for _, name := range []string{"ADD", "CHECK", "STATUS", "DEL"} {
+	for _, name := range []string{"ADD", "CHECK", "STATUS", "GC of none", "GC of one", "DEL"} {
 		all := times[name]
-		slices.Sort(all)
-		t.Logf("with %d attachments: %s %v (%v to %v), %s", at, name, all[len(all)/2].Round(100*time.Microsecond),
-			all[0].Round(100*time.Microsecond), all[len(all)-1].Round(100*time.Microsecond), usage[name])
+		t.Logf("with %d attachments: %s %v (%v to %v), %s", at, name, middle(all).Round(100*time.Microsecond),
+			slices.Min(all).Round(100*time.Microsecond), slices.Max(all).Round(100*time.Microsecond), usage[name])
 	}
+	t.Logf("with %d attachments: %d MiB of memory available to the machine", at, availableMiB(t))
+}
+
+// availableMiB is the memory that the machine has left, whoever uses the rest.
+func availableMiB(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kibibytes(text, "MemAvailable:") / 1024
 }
 
 // A loader is a process on the node's host that holds the containers' namespaces by
@@ -181,9 +202,9 @@ type order struct {
 
 // A report is what a loader says of an order.
 type report struct {
-	Errors        []string
-	Median, Worst time.Duration
-	FDs, RSS      int // descriptors beside those of namespaces; memory in KiB
+	Errors               []string
+	First, Last, Slowest time.Duration // the medians of the first and of the last tenth
+	FDs, RSS             int           // descriptors beside those of namespaces; memory in KiB
 }
 
 // loaderEnv marks the process that is a loader, and holds its networks.
@@ -247,8 +268,8 @@ func (l *loader) do(t *testing.T, command string, first, end int) {
 	if err := l.out.Decode(&r); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s of %d to %d in one process: %v, each %v, at worst %v; %d descriptors, %d KiB", command, first, end,
-		time.Since(start).Round(time.Millisecond), r.Median.Round(10*time.Microsecond), r.Worst.Round(10*time.Microsecond), r.FDs, r.RSS)
+	t.Logf("%s of %d to %d in one process: %v, each %v at first, %v at last, at worst %v; %d descriptors, %d KiB", command, first, end,
+		time.Since(start).Round(time.Millisecond), r.First.Round(10*time.Microsecond), r.Last.Round(10*time.Microsecond), r.Slowest.Round(10*time.Microsecond), r.FDs, r.RSS)
 	for i, e := range r.Errors {
 		if i == 5 {
 			t.Errorf("and %d errors more", len(r.Errors)-i)
@@ -330,11 +351,17 @@ func (s *stock) carryOut(o order) (report, error) {
 	var mu sync.Mutex
 	var times []time.Duration
 	var r report
+	var next atomic.Int64
+	next.Store(int64(o.First) - 1)
 	var all sync.WaitGroup
-	for worker := range 2 {
+	for range 2 {
 		all.Go(func() {
-			for i := o.First + worker; i < o.End; i += 2 {
-				if which == "even" && i%2 == 1 {
+			for {
+				i := int(next.Add(1))
+				if i >= o.End {
+					return
+				}
+				if which == "even" && i%2 == 1 || which == "odd" && i%2 == 0 {
 					continue
 				}
 				start := time.Now()
@@ -350,12 +377,17 @@ func (s *stock) carryOut(o order) (report, error) {
 	}
 	all.Wait()
 	if len(times) > 0 {
-		slices.Sort(times)
-		r.Median, r.Worst = times[len(times)/2], times[len(times)-1]
+		tenth := (len(times) + 9) / 10
+		r.First, r.Last, r.Slowest = middle(times[:tenth]), middle(times[len(times)-tenth:]), slices.Max(times)
 	}
 	fds, err := os.ReadDir("/proc/self/fd")
 	r.FDs, r.RSS = len(fds)-len(s.pods), residentKiB()
 	return r, err
+}
+
+// middle returns the median.
+func middle(times []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(times))[len(times)/2]
 }
 
 // run runs one command inside this process.
@@ -381,9 +413,14 @@ func (s *stock) run(command types.Command, i int) error {
 // residentKiB is the memory of this process.
 func residentKiB() int {
 	text, _ := os.ReadFile("/proc/self/status")
+	return kibibytes(text, "VmRSS:")
+}
+
+// kibibytes is the number behind a name in a file of /proc, 0 if it is not there.
+func kibibytes(text []byte, name string) int {
 	var n int
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			_, _ = fmt.Sscan(rest, &n)
 		}
 	}

@@ -5,6 +5,7 @@ package skeltest
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -78,6 +79,42 @@ func (n *Namespace) rawNftables() (lines []string, err error) {
 		err = fmt.Errorf("list nftables: %w", err)
 	}
 	return lines, err
+}
+
+// compatTable is a table with rules that have matches and targets of iptables.
+type compatTable struct{ family, name string }
+
+// compatTables returns the tables in which iptables made rules, sorted.
+func (n *Namespace) compatTables() (tables []compatTable, err error) {
+	inside := n.Do(func() error {
+		err = dump(netfilter, getRule, make([]byte, nfgenmsg), func(_ uint16, body []byte) {
+			if len(body) < nfgenmsg {
+				return
+			}
+			a := attributes(body[nfgenmsg:])
+			t := compatTable{familyName(body[0]), text(find(a, 1))}
+			if isCompat(find(a, 4)) && !slices.Contains(tables, t) {
+				tables = append(tables, t)
+			}
+		})
+		return nil
+	})
+	if err == nil {
+		err = inside
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list nftables: %w", err)
+	}
+	slices.SortFunc(tables, func(a, b compatTable) int { return strings.Compare(a.family+" "+a.name, b.family+" "+b.name) })
+	return tables, nil
+}
+
+// isCompat reports whether one of the expressions of a rule is a part of iptables.
+func isCompat(list []byte) bool {
+	return slices.ContainsFunc(attributes(list), func(e attribute) bool {
+		name := text(find(attributes(e.value), 1))
+		return name == "match" || name == "target"
+	})
 }
 
 // hookText says where a chain is hooked in, if it is.

@@ -185,6 +185,23 @@ func (n *Namespace) nftables() (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	compat, err := n.compatTables()
+	if err != nil {
+		return nil, err
+	}
+	lines = nftLines(text, compat)
+	for _, t := range compat {
+		more, err := n.compatLines(t)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, more...)
+	}
+	return lines, nil
+}
+
+// nftLines reads what nft lists, but not the rules of some tables.
+func nftLines(text string, without []compatTable) (lines []string) {
 	var where []string
 	for line := range strings.Lines(text) {
 		switch line = strings.Join(strings.Fields(line), " "); {
@@ -195,10 +212,44 @@ func (n *Namespace) nftables() (lines []string, err error) {
 			where = append(where, strings.TrimSuffix(line, " {"))
 			lines = append(lines, "nft "+strings.Join(where, " "))
 		default:
-			lines = append(lines, "nft "+strings.Join(where, " ")+": "+line)
+			isRule := len(where) == 2 && strings.HasPrefix(where[1], "chain ") && !strings.HasPrefix(line, "type ")
+			if !isRule || !slices.ContainsFunc(without, func(t compatTable) bool { return where[0] == "table "+t.family+" "+t.name }) {
+				lines = append(lines, "nft "+strings.Join(where, " ")+": "+line)
+			}
 		}
 	}
-	return lines, nil
+	return lines
+}
+
+// compatLines returns the rules of a table that iptables made, as it shows them itself.
+// What nft says of them is not enough: it leaves out what it does not know, such as the
+// set of a match, and whether it knows a rule of one family is up to those it has listed
+// before.
+func (n *Namespace) compatLines(t compatTable) ([]string, error) {
+	if program := map[string]string{"ip": "iptables-nft-save", "ip6": "ip6tables-nft-save"}[t.family]; program != "" {
+		if _, err := exec.LookPath(program); err == nil {
+			text, err := n.output(program, "-t", t.name)
+			if err == nil && strings.Contains(text, "\nCOMMIT\n") { // it understands all of the table
+				return savedRules("nft table "+t.family+" "+t.name, text), nil
+			}
+		}
+	}
+	raw, err := n.rawNftables()
+	return slices.DeleteFunc(raw, func(line string) bool {
+		rest, ok := strings.CutPrefix(line, "nft table "+t.family+" "+t.name+" chain ")
+		_, rule, isRule := strings.Cut(rest, ": ")
+		return !ok || !isRule || strings.HasPrefix(rule, "type ")
+	}), err
+}
+
+// savedRules reads the rules in the output of iptables-save.
+func savedRules(table, text string) (lines []string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "-A ") {
+			lines = append(lines, table+": "+line)
+		}
+	}
+	return lines
 }
 
 // legacy returns the chains and rules of iptables-legacy, without the built-in chains

@@ -102,6 +102,29 @@ func TestNamespace_Snapshot_twice(t *testing.T) {
 	}
 }
 
+// What a snapshot says of a rule that iptables made is not up to other rules, and it tells
+// all of it.
+func TestNamespace_Snapshot_compat(t *testing.T) {
+	t.Parallel()
+	n := skeltest.New(t)
+	const first, second = "-t nat -A POSTROUTING -m mark --mark 0x1/0x1 -j MASQUERADE", "-t nat -A POSTROUTING -m mark --mark 0x2/0x2 -j MASQUERADE"
+	command(t, n, strings.Fields("iptables-nft "+first)...)
+	command(t, n, strings.Fields("ip6tables-nft "+second)...)
+	both := snapshot(t, n)
+	command(t, n, strings.Fields("iptables-nft "+strings.Replace(first, "-A", "-D", 1))...)
+	const gone = "-nft table ip nat: -A POSTROUTING -m mark --mark 0x1/0x1 -j MASQUERADE\n"
+	if diff := skeltest.Diff(both, snapshot(t, n)); diff != gone {
+		t.Errorf("without the rule for IPv4 the difference is\n%swant\n%s", diff, gone)
+	}
+	command(t, n, strings.Fields("iptables-nft -t nat -A POSTROUTING -m comment --comment one -j MASQUERADE")...)
+	one := snapshot(t, n)
+	command(t, n, strings.Fields("iptables-nft -t nat -R POSTROUTING 1 -m comment --comment two -j MASQUERADE")...)
+	const other = "-nft table ip nat: -A POSTROUTING -m comment --comment one -j MASQUERADE\n+nft table ip nat: -A POSTROUTING -m comment --comment two -j MASQUERADE\n"
+	if diff := skeltest.Diff(one, snapshot(t, n)); diff != other {
+		t.Errorf("with another comment the difference is\n%swant\n%s", diff, other)
+	}
+}
+
 // What the kernel says of nftables has a line for each thing that the program nft was
 // told to make, without it.
 func TestNamespace_RawNftables(t *testing.T) {

@@ -59,14 +59,21 @@ func (p point) fault() *skeltest.Fault {
 	return &skeltest.Fault{Kind: p.kind, At: p.at, Errno: p.errno, Command: p.command}
 }
 
+// constants are what stays of the first container of a fresh host: after DEL, and what GC
+// leaves of that.
+type constants struct{ del, gc map[string]bool }
+
 // calls lists the calls of ADD, DEL and GC of a scene, and what stays of the first
 // container.
-func calls(t *testing.T, s scene, path string, fresh bool) (found map[types.Command][]skeltest.SystemCall, stays map[string]bool, err error) {
+func calls(t *testing.T, s scene, path string, fresh bool) (found map[types.Command][]skeltest.SystemCall, stays *constants, err error) {
 	st, err := newStage(t, s, path, fresh)
 	if err != nil {
 		return nil, nil, err
 	}
-	found, stays = map[types.Command][]skeltest.SystemCall{}, map[string]bool{}
+	found = map[types.Command][]skeltest.SystemCall{}
+	if fresh {
+		stays = &constants{del: map[string]bool{}, gc: map[string]bool{}}
+	}
 	c := st.container("guest")
 	for _, step := range []struct {
 		command types.Command
@@ -84,10 +91,12 @@ func calls(t *testing.T, s scene, path string, fresh bool) (found map[types.Comm
 		if list := fault.Calls(); len(list) > 0 {
 			found[step.command] = list
 		}
-		if fresh && step.command != types.CommandAdd {
-			if err := st.constants(stays); err != nil {
-				return nil, nil, err
-			}
+		if !fresh || step.command == types.CommandAdd {
+			continue
+		}
+		these := map[types.Command]map[string]bool{types.CommandDel: stays.del, types.CommandGC: stays.gc}[step.command]
+		if err := st.constants(these); err != nil {
+			return nil, nil, err
 		}
 	}
 	return found, stays, nil
@@ -134,7 +143,7 @@ func (c *tally) count(s scene, err error) {
 
 // play tries points until the time is over, of all scenes side by side, and at least one of
 // each.
-func play(ctx context.Context, t *testing.T, lots *rand.Rand, points []point, stays map[string]map[string]bool, try func(*stage, point) error) {
+func play(ctx context.Context, t *testing.T, lots *rand.Rand, points []point, stays map[string]*constants, try func(*stage, point) error) {
 	t.Helper()
 	filter := regexp.MustCompile(*onlyPoint)
 	points = slices.DeleteFunc(points, func(p point) bool { return !filter.MatchString(p.String()) })
@@ -173,7 +182,7 @@ func play(ctx context.Context, t *testing.T, lots *rand.Rand, points []point, st
 // A player tries points of one scene.
 type player struct {
 	t     *testing.T
-	stays map[string]bool // of a fresh host
+	stays *constants // of a fresh host
 	tally *tally
 	try   func(*stage, point) error
 
@@ -284,12 +293,12 @@ func TestKill_claims(t *testing.T) {
 
 // pointsOf returns what each says of each call of each command, and what stays of the
 // first container of a scene on a fresh host.
-func pointsOf(t *testing.T, each func(p point, calls []skeltest.SystemCall) []point) (all []point, stays map[string]map[string]bool) {
+func pointsOf(t *testing.T, each func(p point, calls []skeltest.SystemCall) []point) (all []point, stays map[string]*constants) {
 	t.Helper()
 	if *length == 0 && *onlyScene == "" {
 		return shortPoints(t, each), nil
 	}
-	stays = map[string]map[string]bool{}
+	stays = map[string]*constants{}
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	filter := regexp.MustCompile(*onlyScene)
@@ -300,14 +309,14 @@ func pointsOf(t *testing.T, each func(p point, calls []skeltest.SystemCall) []po
 		path := executables(t, s)
 		for _, fresh := range []bool{false, true} {
 			group.Go(func() {
-				found, constants, err := calls(t, s, path, fresh)
+				found, stay, err := calls(t, s, path, fresh)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
 					t.Errorf("%s: %v", s.name, err)
 				}
 				if fresh {
-					stays[s.name] = constants
+					stays[s.name] = stay
 				}
 				for command, list := range found {
 					for i := range list {
@@ -369,6 +378,15 @@ func (st *stage) survive(p point) error {
 	}
 	if err := st.again(); err != nil {
 		return fmt.Errorf("%v: %w", fault, err)
+	}
+	if st.fresh {
+		// Whatever happened, nobody has to tidy up by hand behind the last container.
+		if err := st.gc(nil); err != nil {
+			return fmt.Errorf("%v: the last GC: %w", fault, err)
+		}
+		if err := st.clean(byGC); err != nil {
+			return fmt.Errorf("%v: the last GC: %w", fault, err)
+		}
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ type stage struct {
 	fresh        bool
 
 	before []string           // what is there without the guest
-	stays  map[string]bool    // what may stay of the first guest of a fresh host
+	stays  *constants         // what may stay of the first guest of a fresh host
 	shape  string             // of the host and the guest with the guest attached
 	kept   []netip.Addr       // addresses of the other container
 	keep   []types.Attachment // the other container, if there is one
@@ -347,9 +347,9 @@ func (st *stage) state() ([]string, error) {
 }
 
 // left compares with what was there before, and returns what is different: nothing, but
-// on a fresh host that what stays of the first container may be there or not. Hints are
-// part of it or not.
-func (st *stage) left(hints bool) (string, error) {
+// on a fresh host that what stays of the first container may be there or not, after GC
+// what GC leaves alone. Hints are part of it or not.
+func (st *stage) left(hints bool, after string) (string, error) {
 	now, err := st.state()
 	if err != nil {
 		return "", err
@@ -358,13 +358,19 @@ func (st *stage) left(hints bool) (string, error) {
 	if !hints {
 		now, before = withoutHints(now), withoutHints(before)
 	}
+	var stays map[string]bool
+	if st.stays != nil {
+		if stays = st.stays.del; after == byGC {
+			stays = st.stays.gc
+		}
+	}
 	differs := func(sign string, these, those []string) string {
 		var b strings.Builder
 		rest := slices.Clone(those)
 		for _, line := range these {
 			if i := slices.Index(rest, line); i >= 0 {
 				rest = slices.Delete(rest, i, i+1)
-			} else if !st.stays[line] {
+			} else if !stays[line] {
 				fmt.Fprintf(&b, "%s%s\n", sign, line)
 			}
 		}
@@ -455,7 +461,7 @@ func (st *stage) clean(after string) error { return st.cleanBut(true, after) }
 
 // cleanBut is clean, with hints or without.
 func (st *stage) cleanBut(hints bool, after string) error {
-	diff, err := st.left(hints)
+	diff, err := st.left(hints, after)
 	if err == nil && diff != "" {
 		if lines := strings.SplitAfter(diff, "\n"); len(lines) > 15 {
 			diff = strings.Join(lines[:15], "") + "…"

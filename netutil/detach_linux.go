@@ -24,7 +24,8 @@ type DetachConfig struct {
 
 	// Netns is the path of the sandbox, for a veth that bears nobody's mark because
 	// another plugin made it, the one that this plugin takes the place of. Empty, or a
-	// path where no namespace is: only what bears the owner's mark is removed.
+	// path where no namespace is, or that of the host: only what bears the owner's mark is
+	// removed.
 	Netns string
 	// Bridge is the name of the bridge of which such a veth is a port. Empty: it is a port
 	// of none. Others are left alone.

@@ -104,6 +104,19 @@ func TestDetach_noSandbox(t *testing.T) {
 	}
 }
 
+// DEL-008: the host has a cable without a mark between two ends of its own, one of which
+// is called as the container's would be. If the path of the sandbox leads to the host, it
+// is nobody's to remove.
+func TestDetach_host(t *testing.T) {
+	t.Parallel()
+	host := newSpace(t)
+	plugged(t, host, host, "veth1234", "", 0)
+	onHost(t, host, func() error { return netutil.Detach(t.Context(), owner, netutil.DetachConfig{Netns: host.test.Path()}) })
+	if _, err := host.Link(t.Context(), "veth1234"); err != nil {
+		t.Errorf("after Detach with the host's own namespace: %v, want the host's cable as it was", err)
+	}
+}
+
 // A link that has the owner's name and another's mark is left alone, and DEL tells.
 func TestDetach_foreign(t *testing.T) {
 	t.Parallel()

@@ -23,11 +23,33 @@ type Ends struct {
 	NS            *ns.NS // of the sandbox
 }
 
+// errHost says that there are no two ends.
+var errHost = errors.New("it is the namespace of the host")
+
+// openSandbox opens the namespace at a path, unless that is the caller's own.
+func openSandbox(path string) (*ns.NS, error) {
+	n, err := ns.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	own, err := n.IsCurrent()
+	if err == nil && own {
+		err = fmt.Errorf("sandbox %s: %w", path, errHost)
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
 // OpenEnds begins both conversations; netns is the path of the sandbox, the value of
 // CNI_NETNS. The error is [fs.ErrNotExist] if nothing is there, and
 // [ns.ErrNotNamespace] if it is something else. The caller closes them.
+//
+// The sandbox is never the host, whatever was at the path when package skel looked: that
+// is an error.
 func OpenEnds(netns string) (*Ends, error) {
-	n, err := ns.Open(netns)
+	n, err := openSandbox(netns)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +79,10 @@ func (e *Ends) Veth(ctx context.Context, name string) (*Veth, error) {
 	}
 	if link.Kind != "veth" {
 		return nil, fmt.Errorf("link %s: is a %s, not a veth: %w", name, kindName(link.Kind), fs.ErrNotExist)
+	}
+	if link.ParentNSID < 0 {
+		// Both ends are in one namespace, which may even be the host.
+		return nil, fmt.Errorf("peer of link %s: not on the host: %w", name, fs.ErrNotExist)
 	}
 	port, err := e.Sandbox.Peer(ctx, link, e.Host)
 	if err != nil {

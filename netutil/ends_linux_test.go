@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +61,24 @@ func TestOpenEnds(t *testing.T) {
 		}
 		if _, err := netutil.OpenEnds(os.DevNull); !errors.Is(err, ns.ErrNotNamespace) {
 			t.Errorf("OpenEnds of a device = %v, want %v", err, ns.ErrNotNamespace)
+		}
+		return nil
+	})
+}
+
+// PROTO-044, PROTO-045, AMB-048: a path that somebody exchanged after it was looked at
+// may lead to the host. There is no second end in it.
+func TestOpenEnds_host(t *testing.T) {
+	t.Parallel()
+	host := newSpace(t)
+	onHost(t, host, func() error {
+		e, err := netutil.OpenEnds(host.test.Path())
+		if err == nil {
+			t.Error("OpenEnds of the host's own namespace succeeded")
+			return e.Close()
+		}
+		if !strings.Contains(err.Error(), host.test.Path()) || !strings.Contains(err.Error(), "namespace of the host") {
+			t.Errorf("OpenEnds of the host's own namespace = %v, want the path and why", err)
 		}
 		return nil
 	})

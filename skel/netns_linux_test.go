@@ -41,8 +41,8 @@ func TestPlugin_Run_OwnNetns(t *testing.T) {
 					if tt.ok {
 						want = own
 					}
-					if netns := r.only(t).Netns; netns != want {
-						t.Errorf("%s with CNI_NETNS_OVERRIDE=%s: Netns = %q, want %q", command, tt.override, netns, want)
+					if got := r.only(t); got.Netns != want || got.OwnNetns != tt.ok {
+						t.Errorf("%s with CNI_NETNS_OVERRIDE=%s: Netns = %q, OwnNetns = %t, want %q, %t", command, tt.override, got.Netns, got.OwnNetns, want, tt.ok)
 					}
 				default:
 					got.failure(t, types.ErrInvalidEnvironmentVariables, "CNI_NETNS", "own namespace")
@@ -84,8 +84,8 @@ func TestPlugin_Run_Netns(t *testing.T) {
 			if path == host.Path() {
 				want = ""
 			}
-			if netns := r.only(t).Netns; netns != want {
-				t.Errorf("%s in %s: Netns = %q, want %q", command, path, netns, want)
+			if got := r.only(t); got.Netns != want || got.OwnNetns {
+				t.Errorf("%s in %s: Netns = %q, OwnNetns = %t, want %q, false", command, path, got.Netns, got.OwnNetns, want)
 			}
 		}
 	}

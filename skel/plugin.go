@@ -106,6 +106,15 @@ type Request[T any] struct {
 	// ValidAttachments are the attachments that GC leaves alone. Nil for all other
 	// commands.
 	ValidAttachments []types.Attachment
+	// OwnNetns says that Netns leads to the plugin's own namespace, which nobody gets
+	// who did not ask for it by CNI_NETNS_OVERRIDE. Without it a plugin that opens Netns and
+	// finds itself there has to leave everything alone: what is at a path may have changed
+	// since the package looked. [github.com/cnikit/cnikit/netutil.OpenEnds] and
+	// [github.com/cnikit/cnikit/netutil.Detach] look again, whatever OwnNetns says;
+	// [github.com/cnikit/cnikit/ns.NS.IsCurrent] is for everybody else.
+	//
+	// Spec: checklist PROTO-044, DEL-008, AMB-048.
+	OwnNetns bool
 	// TraceID is the trace that the request is part of, from TRACEPARENT; empty if
 	// there is none. A delegate gets the variable with the others.
 	TraceID string
@@ -225,6 +234,7 @@ func (p *Plugin[T]) prepare(cmd command, q *request) (job, error) {
 		PrevResult:       q.prevResult,
 		ValidAttachments: q.valid,
 		TraceID:          q.traceID,
+		OwnNetns:         q.ownNetns,
 		undo:             q.undo,
 	}
 	var j job

@@ -48,6 +48,7 @@ type request struct {
 	valid      []types.Attachment
 	traceID    string
 	undo       *undoStack
+	ownNetns   bool
 
 	log     *slog.Logger
 	logFile *os.File
@@ -147,7 +148,7 @@ func (q *request) answer(ctx context.Context) ([]byte, error) {
 	if err := q.readConfig(ctx, cmd); err != nil {
 		return nil, err
 	}
-	q.call.Netns, err = guardNetns(cmd, q.call.Netns, q.program.needsNetns, q.env.getenv(envOverride), q.log)
+	q.call.Netns, q.ownNetns, err = guardNetns(cmd, q.call.Netns, q.program.needsNetns, q.env.getenv(envOverride), q.log)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ package loopback
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cnikit/cnikit/netutil"
@@ -85,7 +86,7 @@ func del(ctx context.Context, r *skel.Request[Config]) error {
 	if r.Netns == "" {
 		return nil
 	}
-	return inSandbox(r, func(c *netutil.Conn) error {
+	err := inSandbox(r, func(c *netutil.Conn) error {
 		link, err := c.Link(ctx, name)
 		if err != nil {
 			return err
@@ -96,7 +97,15 @@ func del(ctx context.Context, r *skel.Request[Config]) error {
 		}
 		return c.SetDown(ctx, link.Index)
 	})
+	if errors.Is(err, errHost) {
+		r.Log.Warn("the namespace is gone, leaving alone what is at its path", "cause", err)
+		return nil
+	}
+	return err
 }
+
+// errHost says that the path of the container's namespace leads to that of the host.
+var errHost = errors.New("it is the namespace of the host")
 
 func check(ctx context.Context, r *skel.Request[Config]) error {
 	return inSandbox(r, func(c *netutil.Conn) error {
@@ -117,6 +126,11 @@ func inSandbox(r *skel.Request[Config], f func(*netutil.Conn) error) error {
 		return err
 	}
 	defer n.Close()
+	if own, err := n.IsCurrent(); err != nil {
+		return err
+	} else if own && !r.OwnNetns {
+		return fmt.Errorf("namespace %s: %w", r.Netns, errHost)
+	}
 	c, err := netutil.Open(n)
 	if err != nil {
 		return err

@@ -3,11 +3,16 @@
 package loopback_test
 
 import (
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/cnikit/cnikit/examples/loopback/loopback"
+	"github.com/cnikit/cnikit/internal/nstest"
 	"github.com/cnikit/cnikit/internal/plugintest"
+	"github.com/cnikit/cnikit/ns"
+	"github.com/cnikit/cnikit/skel"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -137,5 +142,46 @@ func TestDelRecycled(t *testing.T) {
 	}
 	if state := string(c.Output(t, "ip", "link", "show", "lo")); !strings.Contains(state, "alias cnikit:lo/c3/eth0") {
 		t.Errorf("after ADD: %s, want the mark", state)
+	}
+}
+
+// PROTO-044, PROTO-045, DEL-008, AMB-048: the path was a container's when it was looked
+// at, and leads to the host when the handler opens it. The host's loopback link, which
+// bears nobody's mark, stays as it is. CNI_NETNS_OVERRIDE may mean the host.
+func TestHost(t *testing.T) {
+	t.Parallel()
+	for _, meant := range []bool{false, true} {
+		host := nstest.New(t)
+		n, err := ns.Open(host.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		host.Output(t, "ip", "link", "set", "lo", "up")
+		p := loopback.Plugin()
+		r := &skel.Request[loopback.Config]{
+			Call:     types.Call{ContainerID: "c1", IfName: "lo", Netns: host.Path()},
+			Net:      &types.PluginConfig{Name: "lo"},
+			OwnNetns: meant,
+			Log:      slog.New(slog.DiscardHandler),
+		}
+		err = n.Do(func() error {
+			if err := p.Check(t.Context(), r); (err == nil) != meant {
+				t.Errorf("CHECK, the host meant %t = %v", meant, err)
+			}
+			if err := p.Del(t.Context(), r); err != nil {
+				t.Errorf("DEL, the host meant %t = %v, want success", meant, err)
+			}
+			state := string(host.Output(t, "ip", "-o", "link", "show", "lo"))
+			if up := strings.Contains(state, "LOOPBACK,UP"); up == meant {
+				t.Errorf("DEL, the host meant %t: lo is up = %t", meant, up)
+			}
+			if _, err := p.Add(t.Context(), r); (err == nil) != meant {
+				t.Errorf("ADD, the host meant %t = %v", meant, err)
+			}
+			return nil
+		})
+		if err := errors.Join(err, n.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

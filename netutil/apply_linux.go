@@ -40,7 +40,8 @@ type ApplyConfig struct {
 // A route without a gateway goes by way of the first gateway of its family in ips, unless
 // its scope is link or host; without such a gateway it is on the link. A gateway that is
 // in no subnet of ips is taken to be on the link. A route that is listed twice, also
-// once with the gateway and once without, is added once.
+// once with the gateway and once without, is added once. One whose destination another
+// link or gateway has a route to is added as by [Conn.PrependRoute].
 //
 // IPv6 addresses stay when the link is set down (keep_addr_on_down=1).
 //
@@ -68,7 +69,7 @@ func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []t
 		}
 	}
 	for _, r := range resolveRoutes(link.Index, ips, routes) {
-		if _, err := c.EnsureRoute(ctx, r); err != nil {
+		if err := c.PrependRoute(ctx, r); err != nil {
 			return err
 		}
 	}

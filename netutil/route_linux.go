@@ -49,6 +49,21 @@ func (c *Conn) EnsureRoute(ctx context.Context, r Route) (created bool, err erro
 	return err == nil, wrap(err, "add %v", c.routeName(ctx, r))
 }
 
+// PrependRoute adds a route beside others that have the same destination, table and
+// priority but another link or gateway, which stay: the IPv4 route added last is the one
+// that counts, and IPv6 routes with gateways share the packets. It agrees if the same
+// route is there. So a container in several networks that each have a default route
+// works, and keeps a way out whichever it leaves.
+//
+// Equivalent to: ip route prepend DST via GATEWAY dev LINK …
+func (c *Conn) PrependRoute(ctx context.Context, r Route) error {
+	err := c.rt.PrependRoute(ctx, r.raw())
+	if isExist(err) {
+		return nil
+	}
+	return wrap(err, "add %v", c.routeName(ctx, r))
+}
+
 // compareExisting compares r with the route that keeps it from being added.
 func (c *Conn) compareExisting(ctx context.Context, r Route) error {
 	f := rtnl.RouteFilter{Family: familyOf(r.Dst.Addr()), Table: orMain(r.Table)}

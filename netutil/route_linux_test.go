@@ -226,3 +226,55 @@ func TestConn_SetNeigh(t *testing.T) {
 		t.Errorf("neighbours afterwards = %v, %v, want one", got, err)
 	}
 }
+
+// ADD-020, ADD-015, ADD-008: a second link may have a route where the first one has:
+// the newer counts for IPv4, IPv6 uses both, and each goes with its own link.
+func TestConn_Apply_RoutesOfSeveralLinks(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	host, box := newSpace(t), newSpace(t)
+	routes := []types.Route{{Dst: prefix("0.0.0.0/0")}, {Dst: prefix("::/0")}, {Dst: prefix("10.9.0.0/16")}}
+	var ips [2][]types.IP
+	for i := range ips {
+		v := host.veth(t, box, netutil.VethConfig{Name: fmt.Sprintf("host%d", i), Up: true, Peer: netutil.VethPeer{Name: fmt.Sprintf("eth%d", i)}})
+		ips[i] = []types.IP{
+			{Address: prefix(fmt.Sprintf("10.0.%d.2/24", i)), Gateway: ip(fmt.Sprintf("10.0.%d.1", i))},
+			{Address: prefix(fmt.Sprintf("fd00:%d::2/64", i)), Gateway: ip(fmt.Sprintf("fd00:%d::1", i))},
+		}
+		for range 2 { // a second time changes nothing
+			if err := box.Apply(ctx, v.Peer, ips[i], routes, netutil.ApplyConfig{}); err != nil {
+				t.Fatalf("Apply to eth%d = %v", i, err)
+			}
+		}
+	}
+	for i := range ips {
+		if err := box.Compare(ctx, fmt.Sprintf("eth%d", i), ips[i], routes); err != nil {
+			t.Errorf("Compare of eth%d = %v", i, err)
+		}
+	}
+	if r, err := box.RouteTo(ctx, ip("192.0.2.1")); err != nil || r.Gateway != ip("10.0.1.1") {
+		t.Errorf("RouteTo = %v, %v, want the route that was added last, via 10.0.1.1", r, err)
+	}
+	wantVia := func(when string, want ...string) {
+		t.Helper()
+		list, err := box.ListRoutes(ctx, netutil.RouteFilter{Table: netutil.MainTable})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range list {
+			if r.Gateway.IsValid() {
+				got = append(got, fmt.Sprint(r.Dst, " via ", r.Gateway))
+			}
+		}
+		if diff := cmp.Diff(want, got, sortStrings); diff != "" {
+			t.Errorf("routes %s (-want +got):\n%s", when, diff)
+		}
+	}
+	second := []string{"0.0.0.0/0 via 10.0.1.1", "10.9.0.0/16 via 10.0.1.1", "::/0 via fd00:1::1"}
+	wantVia("of both", append([]string{"0.0.0.0/0 via 10.0.0.1", "10.9.0.0/16 via 10.0.0.1", "::/0 via fd00::1"}, second...)...)
+	if err := box.DelLink(ctx, "eth0", "veth"); err != nil {
+		t.Fatal(err)
+	}
+	wantVia("once the first link is gone", second...)
+}

@@ -48,6 +48,13 @@ func (c *Conn) AddRoute(ctx context.Context, rt Route) error {
 	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL))
 }
 
+// PrependRoute adds a route, also where there are others with the same destination,
+// table and priority: before them for IPv4, and as one more of their ways for IPv6. It
+// fails if the very same one is there.
+func (c *Conn) PrependRoute(ctx context.Context, rt Route) error {
+	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE))
+}
+
 // SetRoute adds a route or replaces the one with the same destination, table and priority.
 func (c *Conn) SetRoute(ctx context.Context, rt Route) error {
 	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE))

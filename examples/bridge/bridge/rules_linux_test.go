@@ -129,26 +129,39 @@ func TestDelWithoutArguments(t *testing.T) {
 	}
 }
 
-// ADD-020, ADD-015: a container that has a default route already, by another
-// network: a second one is refused, with the reason, and the first attachment goes
-// on as it was.
+// ADD-020, ADD-015, ADD-008: a container that has a default route already, by another
+// network or by another interface in the same one, gets a second one before the first,
+// as from the reference plugin. Either attachment goes without the other.
 func TestSecondDefaultRoute(t *testing.T) {
 	t.Parallel()
-	n, ctx := newNode(t), t.Context()
-	first := n.Network(t, config("0.4.0", `,"isDefaultGateway":true`, subnet4))
-	second := n.Network(t, strings.ReplaceAll(strings.ReplaceAll(config("0.4.0", `,"isDefaultGateway":true`, "10.1.9.0/24"), `"net"`, `"other"`), "br0", "br1"))
-	c := n.Container(t, "c1")
-	n.Add(t, first, c)
-	more := c.Attachment
-	more.IfName = "net1"
-	_, err := n.Runtime.Add(ctx, second, more)
-	if err == nil || !strings.Contains(err.Error(), "gateway is 10.1.2.1, want 10.1.9.1") {
-		t.Errorf("ADD with a second default route = %v, want an error that names both gateways", err)
-	}
-	if links := plugintest.Links(t, c.NS); len(links) != 1 || len(n.Reservations(t, "other")) != 0 {
-		t.Errorf("left: links %+v, reservations %q", links, n.Reservations(t, "other"))
-	}
-	if err := n.Runtime.Check(ctx, first, c.Attachment); err != nil {
-		t.Errorf("CHECK of the first attachment: %v", err)
+	for name, other := range map[string]string{"another network": "other", "the same network": "net"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, ctx := newNode(t), t.Context()
+			subnets := map[string][]string{"net": {subnet4, subnet6}, "other": {"10.1.9.0/24", "fd09::/64"}}
+			first := n.Network(t, config("0.4.0", `,"isDefaultGateway":true`, subnets["net"]...))
+			second := n.Network(t, strings.ReplaceAll(config("0.4.0", `,"isDefaultGateway":true`, subnets[other]...), `"net"`, `"`+other+`"`))
+			c := n.Container(t, "c1")
+			n.Add(t, first, c)
+			more := c.Attachment
+			more.IfName = "net1"
+			if _, err := n.Runtime.Add(ctx, second, more); err != nil {
+				t.Fatalf("ADD with a second default route = %v", err)
+			}
+			if got := string(c.NS.Output(t, "ip", "-4", "route", "show", "default")); !strings.Contains(strings.SplitN(got, "\n", 2)[0], "dev net1") {
+				t.Errorf("default routes are %q, want that of the second network first", got)
+			}
+			for _, err := range []error{n.Runtime.Check(ctx, first, c.Attachment), n.Runtime.Check(ctx, second, more), n.Runtime.Del(ctx, first, c.Attachment), n.Runtime.Check(ctx, second, more)} {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if err := n.Runtime.Del(ctx, second, more); err != nil {
+				t.Error(err)
+			}
+			if links := plugintest.Links(t, c.NS); len(links) != 0 || len(n.Reservations(t, "net"))+len(n.Reservations(t, other)) != 0 {
+				t.Errorf("left: links %+v, reservations %q", links, append(n.Reservations(t, "net"), n.Reservations(t, other)...))
+			}
+		})
 	}
 }

@@ -178,7 +178,7 @@ func configureSandbox(ctx context.Context, sandbox *netutil.Conn, link *netutil.
 	}
 	for _, ip := range result.IPs {
 		for _, route := range gatewayRoutes(link.Index, ip) {
-			if _, err := sandbox.EnsureRoute(ctx, route); err != nil {
+			if err := sandbox.PrependRoute(ctx, route); err != nil {
 				return err
 			}
 		}

@@ -57,6 +57,31 @@ func TestDelRetry(t *testing.T) { suite.DelRetry(t) }
 // CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, C-57.
 func TestCheck(t *testing.T) { suite.Check(t) }
 
+// ADD-008, ADD-020: a container may be in the network twice, and either interface goes
+// without the other.
+func TestSecondInterface(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, config("1.1.0", "", "10.1.2.0/24", "fd00:1::/64"))
+	c := n.Container(t, "c1")
+	n.Add(t, network, c)
+	before := plugintest.Routes(t, c.NS)
+	more := c.Attachment
+	more.IfName = "eth1"
+	if _, err := n.Runtime.Add(ctx, network, more); err != nil {
+		t.Fatalf("ADD of a second interface = %v", err)
+	}
+	if err := errors.Join(n.Runtime.Check(ctx, network, c.Attachment), n.Runtime.Check(ctx, network, more), n.Runtime.Del(ctx, network, more)); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, plugintest.Routes(t, c.NS)); diff != "" {
+		t.Errorf("routes after DEL of the second interface (-want +got):\n%s", diff)
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK of the first interface after DEL of the second: %v", err)
+	}
+}
+
 // GC-005, GC-006, GC-024, C-7.
 func TestGC(t *testing.T) { suite.GC(t) }
 

@@ -35,12 +35,14 @@
 // meanwhile. With ipset, GC removes the rules first and then looks once more whether anybody
 // came, and ADD looks once more whether the rules are there: one sees the other.
 //
-// # Who writes and who reads
+// # One socket
 //
-// Transactions are made by github.com/google/nftables, on one lasting connection that is
-// opened at the first of them. What the library cannot ask is asked by a small reader
-// of our own: one element of a set, all rules of a table at once, and whether a list was
-// interrupted. The same reader speaks with ipset and connection tracking.
+// Reads and transactions go over one netlink socket, whose messages are made here, but for
+// the expressions of rules, which github.com/google/nftables writes. A connection of that
+// library would be a second socket, with threads and a poller that an execution of some
+// milliseconds notices; it cannot ask for one element of a set, for all rules of a table at
+// once, or for a transaction that happens only if there was none since a look. The same
+// socket speaks with ipset and connection tracking.
 //
 // # No program, few messages
 //

@@ -74,7 +74,6 @@ func Open(_ context.Context, c Config) (*Host, error) {
 	if h.ns, h.nsID, err = nsfs.OpenSelf(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	h.conn.enter = h.inside
 	noNFT := h.conn.askNFT()
 	if errors.Is(noNFT, unix.EPERM) {
 		err := fmt.Errorf("open the firewall: the process lacks CAP_NET_ADMIN in the user namespace of its network namespace: %w", noNFT)

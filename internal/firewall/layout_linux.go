@@ -57,35 +57,41 @@ func commentsIn(seen []ruleSeen, chain string) []string {
 // build returns the changes that make l of whatever is there. Its chains are flushed
 // before they are filled, so packets see the old rules or the new ones, and two
 // processes that build at once do not double them.
-func (l layout) build() []change {
-	cs := []change{l.table.newTable()}
+func (l layout) build() ([]request, error) {
+	rs := []request{l.table.newTable()}
+	var errs []error
+	add := func(r request, err error) {
+		rs, errs = append(rs, r), append(errs, err)
+	}
 	for i, s := range l.sets {
-		cs = append(cs, l.table.newSet(s, uint32(i+1)))
+		add(l.table.newSet(s, uint32(i+1)))
 	}
 	for _, c := range l.chains {
-		cs = append(cs, l.table.newChain(c))
+		add(l.table.newChain(c), nil)
 	}
 	for _, c := range l.chains {
-		cs = append(cs, l.table.flushChain(c.name))
+		add(l.table.flushChain(c.name), nil)
 	}
 	for _, r := range l.rules {
-		cs = append(cs, l.table.newRule(r))
+		add(l.table.newRule(r))
 	}
-	return cs
+	return rs, errors.Join(errs...)
 }
 
 // settle makes changes in one transaction, behind those that put the rules of t in order,
 // if they are not. want makes the layout, which may keep something of the rules seen;
 // changes makes the others, and is told whether there are changes before. The error is
 // errLacks if the kernel cannot do what the layout wants.
-func (c *conn) settle(t table, want func(seen []ruleSeen) (layout, error), changes func(built bool) ([]change, error)) error {
+func (c *conn) settle(t table, want func(seen []ruleSeen) (layout, error), changes func(built bool) ([]request, error)) error {
 	l, intact, err := c.compare(t, want)
 	if err != nil {
 		return err
 	}
-	var all []change
+	var all []request
 	if !intact {
-		all = l.build()
+		if all, err = l.build(); err != nil {
+			return err
+		}
 	}
 	more, err := changes(!intact)
 	if err != nil {
@@ -117,7 +123,10 @@ const triedTable = "cnikit-try"
 func (c *conn) try(l layout) error {
 	name := l.table.name
 	l.table.name = triedTable
-	err := c.batch(append(l.build(), l.table.delTable()))
+	rs, err := l.build()
+	if err == nil {
+		err = c.batch(append(rs, l.table.delTable()))
+	}
 	if lacking(err) {
 		return fmt.Errorf("%w that table %s needs, such as NAT in family inet: %v", errLacks, name, err)
 	}

@@ -51,9 +51,9 @@ func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
 	mark := o.Mark()
 	return errors.Join(
 		h.removeNFT(ctx,
-			func() ([]change, error) { return h.nft().remove(o) },
-			func() ([]change, error) { return h.conn.referenceMasquerade(o) },
-			func() ([]change, error) { return h.rules().removalNFT(o) }),
+			func() ([]request, error) { return h.nft().remove(o) },
+			func() ([]request, error) { return h.conn.referenceMasquerade(o) },
+			func() ([]request, error) { return h.rules().removalNFT(o) }),
 		h.ipt().remove(o.Network, func(m string) bool { return m == mark }),
 		h.changeLegacy(ctx, func(t iptTable) []string {
 			return append(h.rules().removal(t, o), t.removal(referenceMasqueradeChains(o))...)
@@ -109,12 +109,12 @@ func marksOf(os []Owner) map[string]bool {
 
 // removeNFT finds things in nftables and removes them in one transaction, again if
 // something of it went meanwhile.
-func (h *Host) removeNFT(ctx context.Context, find ...func() ([]change, error)) error {
+func (h *Host) removeNFT(ctx context.Context, find ...func() ([]request, error)) error {
 	if !h.hasNFT {
 		return nil
 	}
 	return retry(ctx, func() error {
-		var all []change
+		var all []request
 		for _, f := range find {
 			changes, err := f()
 			if err != nil {

@@ -136,14 +136,14 @@ func (m nftMasquerade) layout(network string, addrs []netip.Prefix) func(seen []
 func (m nftMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	return retry(ctx, func() error {
 		return changedIfGone(m.conn.settle(masqueradeTable(o.Network), m.layout(o.Network, addrs),
-			func(bool) ([]change, error) { return m.missing(o, addrs) }))
+			func(bool) ([]request, error) { return m.missing(o, addrs) }))
 	})
 }
 
 // missing returns the changes that make addrs, and no others, elements of o.
-func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix) ([]change, error) {
+func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix) ([]request, error) {
 	t := masqueradeTable(o.Network)
-	var changes []change
+	var changes []request
 	for _, f := range families() {
 		var wanted []netip.Addr
 		for _, p := range ofFamily(f, addrs) {
@@ -161,7 +161,7 @@ func (m nftMasquerade) missing(o Owner, addrs []netip.Prefix) ([]change, error) 
 }
 
 // addOwned returns the changes that add addresses of an owner.
-func addOwned(t table, f family, mark string, addrs []netip.Addr) []change {
+func addOwned(t table, f family, mark string, addrs []netip.Addr) []request {
 	var containers []element
 	var names [][]byte
 	for _, a := range addrs {
@@ -173,7 +173,7 @@ func addOwned(t table, f family, mark string, addrs []netip.Addr) []change {
 
 // clear returns the changes that make room for addresses of o: they remove what o
 // has, and the addresses of others. If o has these addresses and no others it says so.
-func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) (changes []change, same bool, err error) {
+func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) (changes []request, same bool, err error) {
 	containers, owners, err := m.owned(t, f, o.Mark())
 	if err != nil {
 		return nil, false, err
@@ -306,9 +306,9 @@ func (m nftMasquerade) list(ctx context.Context, network string) ([]Masqueraded,
 }
 
 // remove returns the changes that remove what o has.
-func (m nftMasquerade) remove(o Owner) ([]change, error) {
+func (m nftMasquerade) remove(o Owner) ([]request, error) {
 	t := masqueradeTable(o.Network)
-	var changes []change
+	var changes []request
 	for _, f := range families() {
 		containers, owners, err := m.owned(t, f, o.Mark())
 		if err != nil {

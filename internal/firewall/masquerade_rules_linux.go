@@ -207,8 +207,8 @@ func (m ruleMasquerade) removal(t iptTable, o Owner) []string {
 }
 
 // removalNFT returns the changes for the same, where iptables is a front end of nftables.
-func (m ruleMasquerade) removalNFT(o Owner) ([]change, error) {
-	var changes []change
+func (m ruleMasquerade) removalNFT(o Owner) ([]request, error) {
+	var changes []request
 	for _, f := range families() {
 		rs, err := m.host.conn.rulesOf(table{family: f.proto, name: "nat"}, rulesChain(o.Network), func(r ruleSeen) bool {
 			return r.comment == o.Mark() || bytes.Contains(r.exprs, append([]byte(o.Mark()), 0))

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,11 +59,6 @@ type conn struct {
 	seq uint32
 	buf []byte
 
-	// The library's connection, which makes changes. It is opened at the first one.
-	writing sync.Mutex
-	writer  *nftables.Conn
-	enter   func(f func() error) error // runs f in the network namespace
-
 	noNAT bool // for tests: as if the kernel had no NAT in nf_tables
 }
 
@@ -100,12 +94,6 @@ func (c *conn) close() error {
 	}
 	err := unix.Close(c.fd)
 	c.fd = -1
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.writer != nil {
-		err = errors.Join(err, c.writer.CloseLasting())
-		c.writer = nil
-	}
 	runtime.SetFinalizer(c, nil)
 	return err
 }
@@ -124,20 +112,23 @@ func (r *request) marshal(seq uint32) []byte {
 	return append(append(b, r.attrs...), make([]byte, padding(n))...)
 }
 
-// do sends one request and calls f, if not nil, for each message of the answer. With
-// NLM_F_DUMP among the flags the answer is a list; one that the kernel says was
-// changed while it was being made is errChanged, after f saw some of it.
+// do sends one request and calls f for each message of the answer. With NLM_F_DUMP among
+// the flags the answer is a list; one that the kernel says was changed while it was being
+// made is errChanged, after f saw some of it. Otherwise it is one message. If f is nil the
+// kernel is asked to say that all went well, as it does not by itself when it changes
+// something.
 func (c *conn) do(r request, f func(reply) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seq++
-	if r.flags&unix.NLM_F_DUMP == 0 {
+	if f == nil {
 		r.flags |= unix.NLM_F_ACK
 	}
 	if err := c.send(r.marshal(c.seq)); err != nil {
 		return err
 	}
-	return c.receive(c.seq, f)
+	single := f != nil && r.flags&unix.NLM_F_DUMP == 0
+	return c.receive(c.seq, single, f)
 }
 
 // send passes messages to the kernel, which works on them before it returns.
@@ -166,8 +157,8 @@ func (c *conn) read() ([]byte, error) {
 	}
 }
 
-// receive reads the answer to request seq to its end.
-func (c *conn) receive(seq uint32, f func(reply) error) error {
+// receive reads the answer to request seq to its end. A single message is its own end.
+func (c *conn) receive(seq uint32, single bool, f func(reply) error) error {
 	var failed error
 	interrupted := false
 	for {
@@ -187,6 +178,7 @@ func (c *conn) receive(seq uint32, f func(reply) error) error {
 				interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0
 				return errnoOf(payload)
 			}
+			end = single
 			interrupted = interrupted || h.Flags&unix.NLM_F_DUMP_INTR != 0
 			if f == nil || failed != nil || len(payload) < 4 {
 				return nil

@@ -3,6 +3,7 @@
 package firewall
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,18 +24,10 @@ const (
 	ifNameBytes   = unix.IFNAMSIZ
 )
 
-// change is one step of a transaction.
-type change func(*nftables.Conn) error
-
 // table names a table of nftables.
 type table struct {
 	family uint8
 	name   string
-}
-
-// nft returns t as the library calls it.
-func (t table) nft() *nftables.Table {
-	return &nftables.Table{Name: t.name, Family: nftables.TableFamily(t.family)}
 }
 
 // chain is a chain of a table. A base chain has a hook.
@@ -65,74 +58,71 @@ type rule struct {
 	exprs   []expr.Any
 }
 
-// newTable creates t, or agrees if it is there.
-func (t table) newTable() change {
-	return func(c *nftables.Conn) error {
-		c.AddTable(t.nft())
-		return nil
+// change returns a request that changes t or something in it. All commands of nf_tables
+// that change something name the table by their first attribute.
+func (t table) change(command, flags uint16, in attrs) request {
+	const nameOfTable = unix.NFTA_TABLE_NAME // as NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE and NFTA_SET_ELEM_LIST_TABLE
+	return request{
+		typ: nftMessage(command), flags: flags, family: t.family,
+		attrs: append(attrs(nil).str(nameOfTable, t.name), in...),
 	}
+}
+
+// newTable creates t, or agrees if it is there.
+func (t table) newTable() request {
+	return t.change(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, nil)
 }
 
 // delTable removes t with everything in it.
-func (t table) delTable() change {
-	return func(c *nftables.Conn) error {
-		c.DelTable(t.nft())
-		return nil
-	}
-}
+func (t table) delTable() request { return t.change(unix.NFT_MSG_DELTABLE, 0, nil) }
 
 // newChain creates ch, or agrees if it is there.
-func (t table) newChain(ch chain) change {
-	return func(c *nftables.Conn) error {
-		n := &nftables.Chain{Table: t.nft(), Name: ch.name}
-		if ch.hook != nil {
-			policy := nftables.ChainPolicyAccept
-			n.Type, n.Hooknum, n.Policy = ch.kind, ch.hook, &policy
-			n.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(ch.priority))
-		}
-		c.AddChain(n)
-		return nil
+func (t table) newChain(ch chain) request {
+	a := attrs(nil).str(unix.NFTA_CHAIN_NAME, ch.name)
+	if ch.hook != nil {
+		hook := attrs(nil).be32(unix.NFTA_HOOK_HOOKNUM, uint32(*ch.hook)).be32(unix.NFTA_HOOK_PRIORITY, uint32(ch.priority))
+		a = a.nest(unix.NFTA_CHAIN_HOOK, hook).
+			be32(unix.NFTA_CHAIN_POLICY, uint32(nftables.ChainPolicyAccept)).
+			str(unix.NFTA_CHAIN_TYPE, string(ch.kind))
 	}
+	return t.change(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, a)
 }
 
 // flushChain removes the rules of a chain.
-func (t table) flushChain(name string) change {
-	return func(c *nftables.Conn) error {
-		c.FlushChain(&nftables.Chain{Table: t.nft(), Name: name})
-		return nil
-	}
+func (t table) flushChain(name string) request {
+	return t.change(unix.NFT_MSG_DELRULE, 0, attrs(nil).str(unix.NFTA_RULE_CHAIN, name))
 }
 
 // delChain removes a chain that is empty and not used.
-func (t table) delChain(name string) change {
-	return func(c *nftables.Conn) error {
-		c.DelChain(&nftables.Chain{Table: t.nft(), Name: name})
-		return nil
-	}
+func (t table) delChain(name string) request {
+	return t.change(unix.NFT_MSG_DELCHAIN, 0, attrs(nil).str(unix.NFTA_CHAIN_NAME, name))
 }
 
 // delRule removes the rule with a handle.
-func (t table) delRule(chain string, handle uint64) change {
-	return func(c *nftables.Conn) error {
-		return c.DelRule(&nftables.Rule{Table: t.nft(), Chain: &nftables.Chain{Table: t.nft(), Name: chain}, Handle: handle})
-	}
+func (t table) delRule(chain string, handle uint64) request {
+	a := attrs(nil).str(unix.NFTA_RULE_CHAIN, chain).bytes(unix.NFTA_RULE_HANDLE, binary.BigEndian.AppendUint64(nil, handle))
+	return t.change(unix.NFT_MSG_DELRULE, 0, a)
 }
 
 // newSet creates s, or agrees if it is there. Sets are referred to by name, but have to
-// have a number other than zero: the library would take one from a counter that all
-// connections share and none locks.
-func (t table) newSet(s set, number uint32) change {
-	return func(c *nftables.Conn) error {
-		n := &nftables.Set{Table: t.nft(), Name: s.name, ID: number, IsMap: len(s.data) > 0}
-		var err error
-		if n.KeyType, err = datatype(s.key); err == nil && n.IsMap {
-			n.DataType, err = datatype(s.data)
-		}
-		if err != nil {
-			return err
-		}
-		return c.AddSet(n, nil)
+// have a number.
+func (t table) newSet(s set, number uint32) (request, error) {
+	key, err := datatype(s.key)
+	if err != nil {
+		return request{}, err
 	}
+	a := attrs(nil).str(unix.NFTA_SET_NAME, s.name).be32(unix.NFTA_SET_ID, number).
+		be32(unix.NFTA_SET_KEY_TYPE, key.GetNFTMagic()).be32(unix.NFTA_SET_KEY_LEN, key.Bytes)
+	flags := uint32(0)
+	if len(s.data) > 0 {
+		data, err := datatype(s.data)
+		if err != nil {
+			return request{}, err
+		}
+		flags |= unix.NFT_SET_MAP
+		a = a.be32(unix.NFTA_SET_DATA_TYPE, data.GetNFTMagic()).be32(unix.NFTA_SET_DATA_LEN, data.Bytes)
+	}
+	return t.change(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, a.be32(unix.NFTA_SET_FLAGS, flags)), nil
 }
 
 // datatype returns the type of a concatenation. One part alone is not padded.
@@ -146,85 +136,65 @@ func datatype(parts []nftables.SetDatatype) (nftables.SetDatatype, error) {
 // elementsPerMessage keeps a list of elements within the 64 KiB of an attribute.
 const elementsPerMessage = 128
 
-// elementChanges makes changes to elements of a set by f, which gets some of them.
-func (t table) elementChanges(name string, elements []element, f func(*nftables.Conn, *nftables.Set, []nftables.SetElement) error) []change {
-	var changes []change
+// elementChanges returns the requests of one command for elements of a set.
+func (t table) elementChanges(command, flags uint16, name string, elements []element) []request {
+	var requests []request
 	for some := range slices.Chunk(elements, elementsPerMessage) {
-		changes = append(changes, func(c *nftables.Conn) error {
-			es := make([]nftables.SetElement, len(some))
-			for i, e := range some {
-				es[i] = nftables.SetElement{Key: e.key, Val: e.data, Comment: e.comment}
-			}
-			return f(c, &nftables.Set{Table: t.nft(), Name: name}, es)
-		})
+		var list attrs
+		for _, e := range some {
+			list = list.nest(unix.NFTA_LIST_ELEM, e.marshal())
+		}
+		a := attrs(nil).str(unix.NFTA_SET_ELEM_LIST_SET, name).nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, list)
+		requests = append(requests, t.change(command, flags, a))
 	}
-	return changes
+	return requests
+}
+
+// marshal returns the attributes of e.
+func (e element) marshal() attrs {
+	value := func(b []byte) attrs { return attrs(nil).bytes(unix.NFTA_DATA_VALUE, b) }
+	a := attrs(nil).nest(unix.NFTA_SET_ELEM_KEY, value(e.key))
+	if len(e.data) > 0 {
+		a = a.nest(unix.NFTA_SET_ELEM_DATA, value(e.data))
+	}
+	if e.comment != "" {
+		a = a.bytes(unix.NFTA_SET_ELEM_USERDATA, userdata.AppendString(nil, userdata.NFTNL_UDATA_SET_ELEM_COMMENT, e.comment))
+	}
+	return a
 }
 
 // addElements adds elements. In a set, one that is there keeps its comment, and so its
 // owner, without a word, so callers look before; in a map, other data is an error
 // (EEXIST, on older kernels EBUSY).
-func (t table) addElements(set string, elements []element) []change {
-	return t.elementChanges(set, elements, (*nftables.Conn).SetAddElements)
+func (t table) addElements(set string, elements []element) []request {
+	return t.elementChanges(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, set, elements)
 }
 
 // delElements removes elements by their keys.
-func (t table) delElements(set string, elements []element) []change {
+func (t table) delElements(set string, elements []element) []request {
 	keys := make([]element, len(elements))
 	for i, e := range elements {
 		keys[i].key = e.key
 	}
-	return t.elementChanges(set, keys, (*nftables.Conn).SetDeleteElements)
+	return t.elementChanges(unix.NFT_MSG_DELSETELEM, 0, set, keys)
 }
 
 // newRule adds r behind the others of its chain.
-func (t table) newRule(r rule) change {
-	return func(c *nftables.Conn) error {
-		c.AddRule(&nftables.Rule{
-			Table: t.nft(), Chain: &nftables.Chain{Table: t.nft(), Name: r.chain},
-			Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, r.comment),
-		})
-		return nil
-	}
-}
-
-// batch makes changes as one transaction: all happen or none.
-func (c *conn) batch(changes []change) error {
-	if len(changes) == 0 {
-		return nil
-	}
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.writer == nil {
-		err := c.enter(func() (err error) {
-			c.writer, err = nftables.New(nftables.AsLasting())
-			return err
-		})
+func (t table) newRule(r rule) (request, error) {
+	var list attrs
+	for _, e := range r.exprs {
+		b, err := expr.Marshal(t.family, e)
 		if err != nil {
-			return fmt.Errorf("open nftables: %w", err)
+			return request{}, fmt.Errorf("rule %q of chain %s: %w", r.comment, r.chain, err)
 		}
+		list = list.nest(unix.NFTA_LIST_ELEM, b)
 	}
-	err := flush(c.writer, changes)
-	if err != nil {
-		// What was not sent, and answers not read, would be part of the next transaction.
-		err = errors.Join(err, c.writer.CloseLasting())
-		c.writer = nil
-	}
-	return err
+	a := attrs(nil).str(unix.NFTA_RULE_CHAIN, r.chain).nest(unix.NFTA_RULE_EXPRESSIONS, list).
+		bytes(unix.NFTA_RULE_USERDATA, userdata.AppendString(nil, userdata.TypeComment, r.comment))
+	return t.change(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, a), nil
 }
 
-// flush makes changes as one transaction.
-func flush(c *nftables.Conn, changes []change) error {
-	for _, change := range changes {
-		if err := change(c); err != nil {
-			return err
-		}
-	}
-	return c.Flush()
-}
-
-// What follows reads. The library reads, too, but not one element of a set, nor all
-// rules of a table at once, and it does not tell that a list was interrupted.
+// What follows reads.
 
 // askNFT fails where the kernel has no nf_tables.
 func (c *conn) askNFT() error {

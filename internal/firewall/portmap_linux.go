@@ -99,12 +99,12 @@ func (h *Host) DelPortMap(ctx context.Context, o Owner) error {
 	errs := []error{err}
 	var gone []Forward
 	errs = append(errs, h.removeNFT(ctx,
-		func() (changes []change, err error) {
+		func() (changes []request, err error) {
 			changes, gone, err = h.nftPorts().remove(o)
 			return changes, err
 		},
-		func() ([]change, error) { return h.conn.chainsOfNAT(chains) },
-		func() ([]change, error) { return h.conn.referencePortMap(o) }))
+		func() ([]request, error) { return h.conn.chainsOfNAT(chains) },
+		func() ([]request, error) { return h.conn.referencePortMap(o) }))
 	errs = append(errs, h.removeLegacy(ctx, chains...))
 	for _, m := range old {
 		if m.Owner.Mark() == o.Mark() {
@@ -160,6 +160,6 @@ func (h *Host) CollectPortMap(ctx context.Context, network string, keep []Owner)
 // removeChains removes chains of the nat table, of whichever iptables.
 func (h *Host) removeChains(ctx context.Context, chains ...chainAndShared) error {
 	return errors.Join(
-		h.removeNFT(ctx, func() ([]change, error) { return h.conn.chainsOfNAT(chains) }),
+		h.removeNFT(ctx, func() ([]request, error) { return h.conn.chainsOfNAT(chains) }),
 		h.removeLegacy(ctx, chains...))
 }

@@ -151,9 +151,11 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 		return err
 	}
 	return retry(ctx, func() error {
-		err := m.conn.settle(portsTable(o.Network), m.layout(o.Network, p), func(built bool) (changes []change, err error) {
+		err := m.conn.settle(portsTable(o.Network), m.layout(o.Network, p), func(built bool) (changes []request, err error) {
 			if fresh || built {
-				changes = claims().build()
+				if changes, err = claims().build(); err != nil {
+					return nil, err
+				}
 			}
 			if !exact {
 				left, err := m.inherit(o, p)
@@ -174,19 +176,22 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 // inherit returns the changes that remove what another container left behind that had an
 // address of o and got no DEL: that it may reach itself. If it stayed, its DEL or GC would
 // take it from o.
-func (m nftPortMap) inherit(o Owner, p PortMap) ([]change, error) {
-	left := newPlacedSet()
+func (m nftPortMap) inherit(o Owner, p PortMap) ([]request, error) {
+	selves := newPlacedSet() // one for all ports of an address
 	for _, f := range p.Forwards {
-		self := f.self(o.Network, o.Mark())
+		selves.add(f.self(o.Network, o.Mark()))
+	}
+	var left []placed
+	for _, self := range selves.list {
 		there, err := m.conn.element(self.table, self.set, self.key)
 		switch {
 		case err != nil && !errors.Is(err, unix.ENOENT):
 			return nil, err
 		case err == nil && there.comment != o.Mark():
-			left.add(self)
+			left = append(left, self)
 		}
 	}
-	return eachSet(left.list, table.delElements), nil
+	return eachSet(left, table.delElements), nil
 }
 
 // layout returns what makes the table of a network of the rules seen there.
@@ -202,7 +207,7 @@ func sourceSubnets(seen []ruleSeen, more []netip.Prefix) []netip.Prefix {
 }
 
 // addForwards returns the changes that add the forwards of p.
-func addForwards(o Owner, p PortMap) []change {
+func addForwards(o Owner, p PortMap) []request {
 	mark := o.Mark()
 	var all []placed
 	var names [][]byte
@@ -215,8 +220,8 @@ func addForwards(o Owner, p PortMap) []change {
 }
 
 // eachSet calls f for each set with its elements.
-func eachSet(all []placed, f func(t table, set string, elements []element) []change) []change {
-	var changes []change
+func eachSet(all []placed, f func(t table, set string, elements []element) []request) []request {
+	var changes []request
 	for len(all) > 0 {
 		first := all[0]
 		var same []element
@@ -236,7 +241,7 @@ func eachSet(all []placed, f func(t table, set string, elements []element) []cha
 
 // clear returns the changes that remove what o has, and whether that is what p wants.
 // The error is a ConflictError if somebody else has what p wants.
-func (m nftPortMap) clear(o Owner, p PortMap) (changes []change, same bool, err error) {
+func (m nftPortMap) clear(o Owner, p PortMap) (changes []request, same bool, err error) {
 	has, entries, err := m.owned(o)
 	if err != nil {
 		return nil, false, err
@@ -259,7 +264,7 @@ func (m nftPortMap) clear(o Owner, p PortMap) (changes []change, same bool, err 
 }
 
 // remove returns the changes that remove what o has, and what that is.
-func (m nftPortMap) remove(o Owner) ([]change, []Forward, error) {
+func (m nftPortMap) remove(o Owner) ([]request, []Forward, error) {
 	has, entries, err := m.owned(o)
 	if err != nil {
 		return nil, nil, err

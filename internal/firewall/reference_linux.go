@@ -37,7 +37,7 @@ func referenceComment(o Owner) string {
 }
 
 // referenceSpoof returns the changes that remove the chains of macspoofchk of bridge.
-func (c *conn) referenceSpoof(o Owner) ([]change, error) {
+func (c *conn) referenceSpoof(o Owner) ([]request, error) {
 	t := table{family: unix.NFPROTO_BRIDGE, name: "nat"}
 	name := "cni-br-iface-" + o.ContainerID + "-" + o.IfName
 	comment := "macspoofchk-" + o.ContainerID + "-" + o.IfName
@@ -46,7 +46,7 @@ func (c *conn) referenceSpoof(o Owner) ([]change, error) {
 
 // referenceMasquerade returns the changes that remove what masquerades for o: a
 // chain of the nat table, where iptables is a front end of nftables, and nftables rules.
-func (c *conn) referenceMasquerade(o Owner) ([]change, error) {
+func (c *conn) referenceMasquerade(o Owner) ([]request, error) {
 	changes, err := c.chainsOfNAT(referenceMasqueradeChains(o))
 	if err != nil {
 		return nil, err
@@ -65,8 +65,8 @@ func referenceMasqueradeChains(o Owner) []chainAndShared {
 // chainsOfNAT returns the changes that remove chains of the nat tables, where iptables
 // is a front end of nftables, and the rules that lead there. A chain may be given
 // several times, with each of the shared chains that may lead there.
-func (c *conn) chainsOfNAT(chains []chainAndShared) ([]change, error) {
-	var changes []change
+func (c *conn) chainsOfNAT(chains []chainAndShared) ([]request, error) {
+	var changes []request
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
 		t := table{family: family, name: "nat"}
 		if there, err := c.hasTable(t); err != nil || !there {
@@ -75,7 +75,7 @@ func (c *conn) chainsOfNAT(chains []chainAndShared) ([]change, error) {
 			}
 			continue
 		}
-		var ends []change
+		var ends []request
 		done := map[string]bool{}
 		for _, l := range chains {
 			there, err := c.hasChain(t, l.chain)
@@ -101,9 +101,9 @@ func (c *conn) chainsOfNAT(chains []chainAndShared) ([]change, error) {
 }
 
 // rulesOf returns the changes that remove the rules of a chain which is tells.
-func (c *conn) rulesOf(t table, chain string, is func(ruleSeen) bool) ([]change, error) {
+func (c *conn) rulesOf(t table, chain string, is func(ruleSeen) bool) ([]request, error) {
 	seen, err := c.rules(t, chain)
-	var changes []change
+	var changes []request
 	for _, r := range seen {
 		if is(r) {
 			changes = append(changes, t.delRule(chain, r.handle))
@@ -114,7 +114,7 @@ func (c *conn) rulesOf(t table, chain string, is func(ruleSeen) bool) ([]change,
 
 // leftover returns the changes that remove chains of a container and the rules, in a
 // chain that all share, that lead there. There are none if the chains are not there.
-func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chains ...string) ([]change, error) {
+func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chains ...string) ([]request, error) {
 	var found []string
 	for _, name := range chains {
 		there, err := c.hasChain(t, name)
@@ -182,8 +182,8 @@ func jumpsTo(r ruleSeen, chain string) bool {
 
 // referencePortMap returns the changes that remove the nftables rules for ports of o.
 // They name the container only, so those for its other networks go with them.
-func (c *conn) referencePortMap(o Owner) ([]change, error) {
-	var changes []change
+func (c *conn) referencePortMap(o Owner) ([]request, error) {
+	var changes []request
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
 		t := table{family: family, name: "cni_hostport"}
 		if there, err := c.hasTable(t); err != nil || !there {

@@ -120,7 +120,7 @@ func (h *Host) EnsureSpoofFilter(ctx context.Context, p Port) error {
 	t, mark := spoofTable(p.Owner.Network), p.Owner.Mark()
 	port, sender := p.key()
 	return retry(ctx, func() error {
-		return changedIfGone(h.conn.settle(t, constant(spoofLayout(p.Owner.Network)), func(built bool) ([]change, error) {
+		return changedIfGone(h.conn.settle(t, constant(spoofLayout(p.Owner.Network)), func(built bool) ([]request, error) {
 			if !built && h.CheckSpoofFilter(ctx, p) == nil {
 				return nil, nil
 			}
@@ -145,7 +145,7 @@ func (h *Host) needNFT(err error) error {
 
 // clearPort returns the changes that remove what an owner has, and what others have
 // at a port, which is then a link that is no more.
-func (h *Host) clearPort(t table, mark string, port []byte) ([]change, error) {
+func (h *Host) clearPort(t table, mark string, port []byte) ([]request, error) {
 	holder, err := h.conn.element(t, portsSet, port)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, err
@@ -160,7 +160,7 @@ func (h *Host) clearPort(t table, mark string, port []byte) ([]change, error) {
 }
 
 // removePort returns the changes that remove what an owner has.
-func (h *Host) removePort(t table, mark string) ([]change, error) {
+func (h *Host) removePort(t table, mark string) ([]request, error) {
 	entries, err := h.conn.entries(t, spoofOwners, mark)
 	if err != nil {
 		return nil, err
@@ -224,8 +224,8 @@ func (h *Host) DelSpoofFilter(ctx context.Context, o Owner) error {
 	}
 	t := spoofTable(o.Network)
 	return h.removeNFT(ctx,
-		func() ([]change, error) { return h.removePort(t, o.Mark()) },
-		func() ([]change, error) { return h.conn.referenceSpoof(o) })
+		func() ([]request, error) { return h.removePort(t, o.Mark()) },
+		func() ([]request, error) { return h.conn.referenceSpoof(o) })
 }
 
 // ListSpoofFilter returns the filtered ports of a network.

@@ -289,8 +289,12 @@ func (t *trial) unlocked() {
 		t.fail("while the IPAM plugin of one ADD takes its time, another ADD waits: %s", s.Problem)
 	}
 	_, err = release.Write(mustJSON(t.ipamResult()))
-	<-waiting
-	t.must(errors.Join(err, release.Close()))
+	err = errors.Join(err, release.Close()) // the end of the pipe is the end of the answer
+	if s := <-waiting; s.Problem != "" {
+		t.steps = append(t.steps, s)
+		t.na("with the answer, the ADD that waits does not end well, which other rules judge: %s", s.Problem)
+	}
+	t.must(err)
 }
 
 // leftIn checks that no file below a directory has the name of a container of the

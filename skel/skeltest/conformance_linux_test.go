@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,22 @@ func TestExamine_addFails(t *testing.T) {
 		if got := report.AddFails != ""; got != tt.fails {
 			t.Errorf("%s with %s: AddFails = %q, want one: %t", tt.plugin, tt.config, report.AddFails, tt.fails)
 		}
+	}
+}
+
+// The ADD that a check keeps waiting ends when its delegate has answered, and not when
+// the kit loses patience, which would leave the rule open.
+func TestExamine_unlocked(t *testing.T) {
+	t.Parallel()
+	nstest.New(t)
+	only := []string{ids("LIFE/011")}
+	target := skeltest.Target{Executable: skeltest.Self(t, "ptp"), Profile: skeltest.Profile{Versions: []types.Version{types.Newest}}}
+	report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: only})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := report.IDs(skeltest.Passed); !slices.Equal(got, only) {
+		t.Errorf("rules passed = %q, want %q: %v", got, only, report.Outcomes)
 	}
 }
 

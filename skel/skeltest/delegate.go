@@ -45,21 +45,24 @@ type Answer struct {
 }
 
 // script is the plugin. The directory of its records and answers lies beside it. A
-// record is a directory named after the process, and the line in "order" is written
-// in one piece, so executions may overlap.
+// record is a file named after the process, which no other may have begun, and the line
+// in "order" is written in one piece, so executions may overlap. Each program that a
+// shell runs takes as long as all the rest, so it runs one for the record and one for
+// the answer.
 const script = `#!/bin/sh
 d="$0.d"
 r="$d/$$"
-while ! /bin/mkdir "$r" 2>/dev/null; do r="$r+"; done
-/bin/cat /proc/self/environ >"$r/environ" 2>/dev/null
-/bin/cat >"$r/stdin"
+set -C
+until true >"$r" || [ ${#r} -gt 4000 ]; do r="$r+"; done 2>/dev/null
+set +C
+/bin/cat /proc/self/environ "$d/mark" - >"$r" 2>/dev/null
 echo "$r" >>"$d/order"
 a="$d/$CNI_COMMAND"
 [ -n "$CNI_CONTAINERID" ] && [ -d "$a.$CNI_CONTAINERID" ] && a="$a.$CNI_CONTAINERID"
 [ -d "$a" ] || exit 0
 [ -f "$a/hang" ] && { trap '' TERM; exec /bin/sleep 600; }
 [ -f "$a/sleep" ] && { read -r s <"$a/sleep"; /bin/sleep "$s"; }
-/bin/cat "$a/stderr" >&2
+[ -s "$a/stderr" ] && /bin/cat "$a/stderr" >&2
 n=1
 [ -f "$a/times" ] && read -r n <"$a/times"
 while [ "$n" -gt 0 ]; do /bin/cat "$a/stdout"; n=$((n-1)); done
@@ -68,11 +71,18 @@ read -r e <"$a/exit"
 exit "$e"
 `
 
+// mark stands between the environment and standard input in a record. The environment
+// ends with a zero, and has no empty string before that.
+const mark = "\x00standard input:\x00"
+
 // NewDelegate writes the executable into dir, which exists. Until it is told
 // otherwise it says nothing and succeeds.
 func NewDelegate(dir, name string) (*Delegate, error) {
 	d := &Delegate{Dir: dir, Name: name}
 	if err := os.Mkdir(d.records(), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(d.records(), "mark"), []byte(mark), 0o644); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
@@ -135,12 +145,13 @@ func (d *Delegate) Calls() ([]Execution, error) {
 	return all, nil
 }
 
-func (d *Delegate) record(dir string) (Execution, error) {
+func (d *Delegate) record(path string) (Execution, error) {
 	e := Execution{Plugin: d.Name}
-	environ, err := os.ReadFile(filepath.Join(dir, "environ"))
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return e, err
 	}
+	environ, stdin, _ := bytes.Cut(data, []byte(mark))
 	for pair := range bytes.SplitSeq(bytes.Trim(environ, "\x00"), []byte{0}) {
 		e.Environ = append(e.Environ, string(pair))
 		if command, ok := strings.CutPrefix(string(pair), "CNI_COMMAND="); ok {
@@ -148,8 +159,8 @@ func (d *Delegate) record(dir string) (Execution, error) {
 		}
 	}
 	slices.Sort(e.Environ)
-	e.Stdin, err = os.ReadFile(filepath.Join(dir, "stdin"))
-	return e, err
+	e.Stdin = stdin
+	return e, nil
 }
 
 // Commands returns the commands of [Delegate.Calls].

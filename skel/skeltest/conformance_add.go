@@ -169,9 +169,7 @@ func addChecks() []check {
 		}},
 		{id: "ADD-020", needs: needDelegate, kinds: iface, run: func(t *trial) {
 			t.creates()
-			_, _, err := t.another().addVeth(t.box(), "foreign0", "x0", netip.MustParsePrefix("10.99.0.2/24"), netip.MustParseAddr("10.99.0.1"))
-			t.must(err)
-			t.accepts(t.call("ADD"), "ADD in a container that has a default route already")
+			t.secondDefaultRoute()
 		}},
 		{id: "ADD-021", needs: needDelegate, kinds: iface, run: func(t *trial) {
 			t.added()
@@ -253,6 +251,33 @@ func addChecks() []check {
 				t.fail("ADD succeeds although the IPAM plugin says nothing")
 			}
 		}},
+	}
+}
+
+// secondDefaultRoute checks what becomes of an ADD in a container that has a default
+// route. A plugin that wants none of its own has no reason to refuse; one that does may,
+// if it leaves nothing.
+//
+// Spec: checklist ADD-020; the text does not say what becomes of the second route.
+func (t *trial) secondDefaultRoute() {
+	foreign := func() {
+		_, _, err := t.another().addVeth(t.box(), "foreign0", "x0", netip.MustParsePrefix("10.99.0.2/24"), netip.MustParseAddr("10.99.0.1"))
+		t.must(err)
+	}
+	t.must(t.delegate.Answer(types.CommandAdd, "", Answer{Stdout: string(mustJSON(t.ipamResult()))}))
+	t.works(t.call("ADD"), "ADD without a route of the IPAM plugin")
+	wantsOne := t.own().hasDefault()
+	t.works(t.call("DEL"), "DEL")
+	foreign()
+	if !wantsOne {
+		t.accepts(t.call("ADD"), "ADD, whose IPAM plugin gives no route, in a container that has a default route")
+		t.run(t.call("DEL"))
+	}
+	t.must(t.answer("", testAddr, testGateway))
+	before := t.states()
+	s := t.run(t.call("ADD"))
+	if diff := Diff(before, t.states()); s.failed() && diff != "" {
+		t.fail("ADD of a second default route is refused and leaves:\n%s", diff)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestExamine_examples(t *testing.T) {
 			}
 			// Of older versions, what has to do with versions.
 			target.Profile.Versions = []types.Version{types.V020, types.V031, types.V100}
-			flawless(t, target, "VER", "RES", ids("ADD/005"), ids("ADD/010"), ids("DEL/003"), ids("CHK/001"), ids("CHAIN/014"), ids("DLG/026"))
+			flawless(t, target, "VER", "RES", ids("ADD/005"), ids("ADD/010"), ids("ADD/020"), ids("DEL/003"), ids("CHK/001"), ids("CHAIN/014"), ids("DLG/026"))
 		})
 	}
 }

@@ -329,6 +329,13 @@ func interfaceMutants() []interfaceMutant {
 			}
 			return r.good()
 		})}, "ADD/019 ADD/020"},
+		{mutant{name: "interface, a second default route leaves something", versions: []types.Version{types.V040}, spoil: on("ADD", func(r *request) (string, int) {
+			stdout, exit := r.good()
+			if exit != 0 && strings.Contains(stdout, "10.99.0.1") {
+				ip(r, true, "link", "add", "leak0", "type", "veth", "peer", "name", "leak1")
+			}
+			return stdout, exit
+		})}, "ADD/019 ADD/020"},
 		{mutant{name: "interface, a delegate that hangs", timeout: 4}, "ADD/026"},
 		{mutant{name: "interface, DEL ends with the error of the delegate", spoil: on("DEL", func(r *request) (string, int) {
 			if answer, err := os.ReadFile(r.env["CNI_PATH"] + "/cnitest-ipam.d/DEL/stdout"); err == nil {

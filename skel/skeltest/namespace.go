@@ -36,3 +36,13 @@ func (l *linkState) has(p netip.Prefix) bool {
 	}
 	return false
 }
+
+// hasDefault reports whether a default route leaves by the link.
+func (l *linkState) hasDefault() bool {
+	for _, r := range l.routes {
+		if r.dst.Bits() == 0 {
+			return true
+		}
+	}
+	return false
+}

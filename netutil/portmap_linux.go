@@ -87,8 +87,9 @@ func OpenPortMapper(ctx context.Context, c FirewallConfig) (*PortMapper, error) 
 func (m *PortMapper) Close() error { return errors.Join(m.host.Close(), m.ns.Close()) }
 
 // PortConflictError means that a port of the host leads to another container already,
-// or is asked for twice. What the other backend mapped, for a network that names it, and what
-// others than cnikit did is not seen: to look there would be a program run at each ADD.
+// or is asked for twice. Which backend mapped it is of no matter, where the kernel has
+// nf_tables. What others than cnikit mapped is not seen: to look there would be a program
+// run at each ADD.
 type PortConflictError struct {
 	Port   types.PortMapping
 	Holder Owner // zero if the port is not held by one of ours

@@ -60,6 +60,9 @@
 // ports on its network, and none for containers without, or for other packets. nftables has
 // maps, and is the default.
 //
+// Which ports are taken stands in one table of nftables, also for those that iptables maps:
+// else an ADD with nftables had to run programs to see them.
+//
 // Source: https://git.netfilter.org/ipset/tree/src/ipset.8?h=v7.17 (SKBINFO); iptables-extensions(8), DNAT
 //
 // # What the kernel lacks

@@ -72,6 +72,11 @@ func (m iptPortMap) of(f family, o Owner, p PortMap) iptPorts {
 // ensure maps ports for o, and no others.
 func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 	return m.host.alone(ctx, func() error {
+		if m.host.hasNFT {
+			if err := m.host.nftPorts().claim(ctx, o, p); err != nil {
+				return err
+			}
+		}
 		for _, f := range families() {
 			i := m.of(f, o, p)
 			if len(i.forwards) == 0 {

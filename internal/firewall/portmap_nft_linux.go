@@ -10,16 +10,13 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 )
 
 // portsPrefix begins the names of the tables for port maps; the name of the network
-// follows. claimsTable is the one that all networks share.
+// follows.
 const (
 	portsPrefix = "cnikit-ports-"
-	claimsTable = "cnikit-ports"
-	claimsSet   = "claims"
 	forwardsSet = "owners"
 )
 
@@ -51,10 +48,8 @@ const (
 //		chain guard { type filter hook prerouting priority raw; iif != lo ip daddr 127.0.0.0/8 drop }
 //	}
 //
-// and all networks share a table with a map from the ports that are taken to a hash of
-// who has them, so that one transaction finds out about conflicts: the kernel refuses an
-// element of a map that is there with other data. Conditions are those of the network, and a network
-// with conditions claims nothing: two of them may share a port.
+// and all networks share a table of the ports that are taken; see [claims]. Conditions are
+// those of the network.
 type nftPortMap struct {
 	conn *conn
 }
@@ -62,18 +57,6 @@ type nftPortMap struct {
 // portsTable names the table of a network.
 func portsTable(network string) table {
 	return table{family: unix.NFPROTO_INET, name: portsPrefix + networkName(network)}
-}
-
-// claims is the table that networks share.
-func claims() layout {
-	return layout{
-		table: table{family: unix.NFPROTO_INET, name: claimsTable},
-		sets: []set{{
-			name: claimsSet,
-			key:  []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeIP6Addr, nftables.TypeInetService},
-			data: []nftables.SetDatatype{nftables.TypeMark, nftables.TypeMark},
-		}},
-	}
 }
 
 // Names of the sets of a family.
@@ -273,8 +256,15 @@ func (m nftPortMap) remove(o Owner) ([]request, []Forward, error) {
 	if err := m.present(gone, o, has, func(Forward) bool { return true }, nil); err != nil {
 		return nil, nil, err
 	}
-	changes := eachSet(gone.list, table.delElements)
-	return append(changes, portsTable(o.Network).delElements(forwardsSet, entries)...), has, nil
+	claimed, claimants, err := m.claimed(o.Mark())
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, c := range claimed {
+		gone.add(c)
+	}
+	changes := append(eachSet(gone.list, table.delElements), portsTable(o.Network).delElements(forwardsSet, entries)...)
+	return append(changes, claims().table.delElements(claimantsSet, claimants)...), has, nil
 }
 
 // owned returns what the index says that o has, and its entries there.
@@ -398,7 +388,7 @@ func (m nftPortMap) list(ctx context.Context, network string) ([]Mapped, error) 
 // something before could not: without it, DEL finds nothing of what is left.
 func (m nftPortMap) collect(ctx context.Context, network string, marks map[string]bool) error {
 	inNetwork := marksOfNetwork(network)
-	err := m.conn.collect(ctx, claims().table, []string{claimsSet}, func(mark string) bool { return !marks[mark] && inNetwork(mark) })
+	err := m.conn.collect(ctx, claims().table, []string{claimsSet, claimantsSet}, func(mark string) bool { return !marks[mark] && inNetwork(mark) })
 	if err != nil {
 		return err
 	}

@@ -38,8 +38,9 @@ type ApplyConfig struct {
 // fine. When it fails, what it did stays; remove the link, and all of it goes.
 //
 // A route without a gateway goes by way of the first gateway of its family in ips, unless
-// its scope is link or host; without such a gateway it is on the link. A gateway that is
-// in no subnet of ips is taken to be on the link. A route that is listed twice, also
+// its scope is link or host; without such a gateway it is on the link, and so it is with
+// the gateway 0.0.0.0 or ::. A gateway that is in no subnet of ips is taken to be on the
+// link. A route that is listed twice, also
 // once with the gateway and once without, is added once. One whose destination another
 // link or gateway has a route to is added as by [Conn.PrependRoute].
 //
@@ -125,7 +126,9 @@ func resolveRoutes(index int, ips []types.IP, routes []types.Route) []Route {
 	resolved := make([]Route, len(routes))
 	for i, r := range routes {
 		gw := r.GW
-		if !gw.IsValid() && r.Scope.Or(rtnl.ScopeUniverse) < rtnl.ScopeLink {
+		if gw.IsValid() && gw.IsUnspecified() {
+			gw = netip.Addr{}
+		} else if !gw.IsValid() && r.Scope.Or(rtnl.ScopeUniverse) < rtnl.ScopeLink {
 			gw = firstGateway(ips, r.Dst.Addr().Is4())
 		}
 		resolved[i] = Route{

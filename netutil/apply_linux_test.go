@@ -54,6 +54,20 @@ func TestConn_Apply(t *testing.T) {
 			[]string{"10.1.0.0/16 via 10.0.0.1 metric 7 mtu 1400 advmss 1360", "fd01::/64 via fd00::1 metric 7 mtu 1400 advmss 1340"},
 		},
 		{
+			"metrics above what there is", ips, []types.Route{
+				{Dst: prefix("10.1.0.0/16"), MTU: 99999999, AdvMSS: 70000}, {Dst: prefix("fd01::/64"), MTU: 65536, AdvMSS: 65496},
+			},
+			[]string{"10.1.0.0/16 via 10.0.0.1 mtu 65520 advmss 65495", "fd01::/64 via fd00::1 mtu 65520 advmss 65495"},
+		},
+		{
+			"on the link by an unspecified gateway", ips, []types.Route{{Dst: prefix("10.2.0.0/16"), GW: ip("0.0.0.0")}, {Dst: prefix("fd02::/64"), GW: ip("::")}},
+			[]string{"10.2.0.0/16 scope link", "fd02::/64"},
+		},
+		{
+			"own subnets", ips, []types.Route{{Dst: prefix("10.0.0.0/24")}, {Dst: prefix("fd00::/64"), GW: gw6}},
+			[]string{"10.0.0.0/24 via 10.0.0.1", "fd00::/64 via fd00::1"},
+		},
+		{
 			"link scope, without a gateway", ips, []types.Route{{Dst: prefix("10.2.0.0/16"), Scope: types.Some[uint8](253)}},
 			[]string{"10.2.0.0/16 scope link"},
 		},

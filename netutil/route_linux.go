@@ -24,8 +24,8 @@ type Route struct {
 	Source   netip.Addr // of packets that leave without one. The zero Addr: the kernel chooses
 	Table    uint32     // zero: the main table
 	Priority uint32     // metric; a lower one wins. Zero: the kernel's, which is 1024 for IPv6
-	MTU      uint32     // in bytes. Zero: that of the link
-	AdvMSS   uint32     // segment size to advertise in TCP, in bytes. Zero: from the MTU
+	MTU      uint32     // in bytes, at most 65520 counts. Zero: that of the link
+	AdvMSS   uint32     // segment size to advertise in TCP, in bytes, at most 65495 counts. Zero: from the MTU
 
 	// Scope is 0 global, 253 link or 254 host. Absent: global with a gateway, else link.
 	// IPv6 has none.
@@ -239,6 +239,13 @@ func orMain(table uint32) uint32 {
 // Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/ipv6_route.h
 const defaultPriority6 = 1024
 
+// What the kernel makes of a larger MTU or segment size of a route.
+// Source: https://github.com/torvalds/linux/blob/v6.12/net/ipv4/metrics.c (ip_metrics_convert)
+const (
+	maxRouteMTU = 65535 - 15
+	maxAdvMSS   = 65535 - 40
+)
+
 // priority is the metric that the kernel gives to r.
 func (r Route) priority() uint32 {
 	if r.Priority == 0 && r.Dst.Addr().Is6() {
@@ -262,8 +269,9 @@ func (r Route) differences(have *rtnl.Route, name func(index int) string) mismat
 	}
 	m.add(have.Gateway != r.Gateway, "gateway", addrName(have.Gateway), addrName(r.Gateway))
 	m.add(r.Source.IsValid() && have.Source != r.Source, "source", addrName(have.Source), addrName(r.Source))
-	m.add(r.MTU != 0 && have.MTU != r.MTU, "mtu", fmt.Sprint(have.MTU), fmt.Sprint(r.MTU))
-	m.add(r.AdvMSS != 0 && have.AdvMSS != r.AdvMSS, "advmss", fmt.Sprint(have.AdvMSS), fmt.Sprint(r.AdvMSS))
+	mtu, mss := min(r.MTU, maxRouteMTU), min(r.AdvMSS, maxAdvMSS)
+	m.add(mtu != 0 && have.MTU != mtu, "mtu", fmt.Sprint(have.MTU), fmt.Sprint(mtu))
+	m.add(mss != 0 && have.AdvMSS != mss, "advmss", fmt.Sprint(have.AdvMSS), fmt.Sprint(mss))
 	m.add(have.Family == rtnl.IPv4 && have.Scope != r.scope(), "scope", fmt.Sprint(have.Scope), fmt.Sprint(r.scope()))
 	return m
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
@@ -20,7 +21,8 @@ type ApplyConfig struct {
 	// has the IPv6 addresses, for more than a second. False: they can be used at once.
 	DetectDuplicates bool
 	// NoPrefixRoute keeps the kernel from adding routes to the subnets of the addresses,
-	// for a plugin that makes its own.
+	// for a plugin that makes its own, such as to the gateways of ips. Other gateways are
+	// taken to be on the link, in whatever subnet they are.
 	NoPrefixRoute bool
 	// Notify makes the kernel announce the addresses of the link whenever it is set up or
 	// its hardware address is set, see [Conn.Readvertise]. For IPv6 that is done as
@@ -70,6 +72,9 @@ func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []t
 		}
 	}
 	for _, r := range resolveRoutes(link.Index, ips, routes) {
+		if cfg.NoPrefixRoute && r.Gateway.IsValid() && !r.Gateway.IsLinkLocalUnicast() {
+			r.OnLink = !isGateway(r.Gateway, ips)
+		}
 		if err := c.PrependRoute(ctx, r); err != nil {
 			return err
 		}
@@ -138,6 +143,11 @@ func resolveRoutes(index int, ips []types.IP, routes []types.Route) []Route {
 		}
 	}
 	return resolved
+}
+
+// isGateway reports whether one of the addresses has the gateway gw.
+func isGateway(gw netip.Addr, ips []types.IP) bool {
+	return slices.ContainsFunc(ips, func(ip types.IP) bool { return ip.Gateway == gw })
 }
 
 func firstGateway(ips []types.IP, is4 bool) netip.Addr {

@@ -5,6 +5,7 @@ package ptp_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +57,27 @@ func TestDelRetry(t *testing.T) { suite.DelRetry(t) }
 
 // CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, C-57.
 func TestCheck(t *testing.T) { suite.Check(t) }
+
+// A route of the configuration may name any gateway, as with the reference plugin,
+// although nobody but the host is on the cable.
+func TestGateways(t *testing.T) {
+	t.Parallel()
+	n, ctx := newNode(t), t.Context()
+	network := n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"ptp","ipam":{"type":"host-local","dataDir":"DATADIR",
+		"ranges":[[{"subnet":"10.1.2.0/24"}],[{"subnet":"fd00:1::/64"}]],
+		"routes":[{"dst":"10.9.0.0/16"},{"dst":"10.8.0.0/16","gw":"10.1.2.7"},{"dst":"fd08::/64","gw":"fd00:1::7"}]}}]}`)
+	c := n.Container(t, "c1")
+	n.Add(t, network, c)
+	got := plugintest.Routes(t, c.NS)
+	for _, want := range []string{"10.9.0.0/16 via 10.1.2.1 dev eth0", "10.8.0.0/16 via 10.1.2.7 dev eth0 onlink", "fd08::/64 via fd00:1::7 dev eth0 metric 1024 onlink pref medium"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("routes of the container = %q, want %q among them", got, want)
+		}
+	}
+	if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+}
 
 // ADD-008, ADD-020: a container may be in the network twice, and either interface goes
 // without the other.

@@ -174,6 +174,19 @@ func (c *Conn) SetLink(ctx context.Context, index int, cfg LinkConfig) error {
 	return wrap(err, "change link %v", c.linkName(ctx, index))
 }
 
+// ValidateMTU checks the MTU of a veth, bridge or VLAN link, in bytes: 68 to 65535. A link
+// with IPv6 addresses needs 1280, which is not checked.
+//
+// Kernel: ETH_MIN_MTU and ETH_MAX_MTU; include/uapi/linux/if_ether.h. IPV6_MIN_MTU;
+// include/uapi/linux/ipv6.h.
+func ValidateMTU(mtu int) error {
+	const least, most = 68, 65535
+	if mtu < least || mtu > most {
+		return fmt.Errorf("%d is out of range; want %d to %d", mtu, least, most)
+	}
+	return nil
+}
+
 // DelLink removes a link by name, and agrees when there is none. Unless kind is empty,
 // it removes only a link of that kind, and fails with a [MismatchError] if the link is
 // something else: a name alone does not tell whose link it is.

@@ -367,3 +367,23 @@ func BenchmarkConn_EnsureVeth(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// The limits are those of the kernel.
+func TestValidateMTU(t *testing.T) {
+	t.Parallel()
+	host, box := newSpace(t), newSpace(t)
+	for i, mtu := range []int{-1, 67, 68, 65535, 65536, 1 << 32} {
+		valid := netutil.ValidateMTU(mtu) == nil
+		if want := mtu >= 68 && mtu <= 65535; valid != want {
+			t.Errorf("ValidateMTU(%d) permits it = %v, want %v", mtu, valid, want)
+		}
+		if mtu < 0 || mtu > 1<<31 {
+			continue
+		}
+		name := fmt.Sprintf("host%d", i)
+		_, _, err := host.EnsureVeth(t.Context(), netutil.VethConfig{Name: name, MTU: mtu, Peer: netutil.VethPeer{Name: name, NS: box.ns}})
+		if (err == nil) != valid {
+			t.Errorf("EnsureVeth with MTU %d = %v, and ValidateMTU permits it = %v", mtu, err, valid)
+		}
+	}
+}

@@ -79,6 +79,11 @@ func (c *Config) Validate() error {
 	if err := c.VLANs.validate(); err != nil {
 		return err
 	}
+	if c.MTU > 0 {
+		if err := netutil.ValidateMTU(c.MTU); err != nil {
+			return fmt.Errorf("mtu: %w", err)
+		}
+	}
 	if err := (netutil.FirewallConfig{Backend: c.IPMasqBackend}).Validate(); err != nil {
 		return fmt.Errorf("ipMasqBackend: %w", err)
 	}

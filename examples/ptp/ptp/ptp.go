@@ -37,6 +37,11 @@ func (c *Config) Validate() error {
 	if c.IPAM.Type == "" {
 		return errors.New("ipam.type: required and missing; a point-to-point link is nothing without addresses")
 	}
+	if c.MTU > 0 {
+		if err := netutil.ValidateMTU(c.MTU); err != nil {
+			return fmt.Errorf("mtu: %w", err)
+		}
+	}
 	if err := (netutil.FirewallConfig{Backend: c.IPMasqBackend}).Validate(); err != nil {
 		return fmt.Errorf("ipMasqBackend: %w", err)
 	}

@@ -227,4 +227,11 @@ func TestStatus_refused(t *testing.T) {
 	if err := n.Runtime.Status(ctx, n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"ptp"}]}`)); !errors.Is(err, types.ErrInvalidNetworkConfig) {
 		t.Errorf("STATUS without ipam = %v, want code 7", err)
 	}
+	// A number that means nothing in 32 bits is not cut off.
+	for _, mtu := range []string{"67", "65536", "1099511627776"} {
+		err := n.Runtime.Status(ctx, n.Network(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"ptp","mtu":`+mtu+`,"ipam":{"type":"host-local","subnet":"10.1.2.0/24","dataDir":"DATADIR"}}]}`))
+		if !errors.Is(err, types.ErrInvalidNetworkConfig) || !strings.Contains(err.Error(), "mtu: "+mtu) {
+			t.Errorf("STATUS with mtu %s = %v, want code 7 and the number", mtu, err)
+		}
+	}
 }

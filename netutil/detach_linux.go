@@ -196,10 +196,13 @@ func CheckMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallC
 // Spec: checklist STA-002.
 func StatusMasquerade(ctx context.Context, cfg FirewallConfig) error {
 	m, err := OpenMasquerade(ctx, cfg)
+	if err == nil {
+		err = errors.Join(m.Ready(ctx), m.Close())
+	}
 	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, "the host cannot masquerade", err)
 	}
-	return m.Close()
+	return nil
 }
 
 // DelMasquerade is [OpenMasquerade] and [Masquerade.Del], and agrees when the host has no

@@ -97,6 +97,12 @@ func (m *Masquerade) Ensure(ctx context.Context, o Owner, addrs []netip.Prefix) 
 	return m.host.EnsureMasquerade(ctx, firewall.Owner(o), addrs)
 }
 
+// Ready returns an error unless [Masquerade.Ensure] would find all that it needs of the
+// machine: it is [errors.ErrUnsupported] if the kernel has nf_tables without NAT, which only
+// an attempt shows, and iptables cannot be used instead. Where a network is masqueraded
+// that is one question; else it is tried in a transaction that leaves nothing.
+func (m *Masquerade) Ready(ctx context.Context) error { return m.host.ReadyMasquerade(ctx) }
+
 // Check returns an error if the firewall lacks something that [Masquerade.Ensure] of
 // the same arguments would make, if it was changed, or if an address belongs to another
 // owner. The error lists all that differs.

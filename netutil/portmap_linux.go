@@ -191,6 +191,18 @@ func (m *PortMapper) setRouteLocalnet(ctx context.Context, container netip.Addr)
 	return c.SetSysctl(Sysctl{Name: "ipv4/conf/" + l.Name + "/route_localnet", Value: "1"})
 }
 
+// Ready returns an error unless [PortMapper.Ensure] would find all that it needs of the machine
+// for c, whose ports and addresses are of no matter; see [Masquerade.Ready]. Conditions and
+// chains that only iptables has need iptables.
+func (m *PortMapper) Ready(ctx context.Context, c PortMapConfig) error {
+	c.Addrs, c.Ports = nil, nil
+	p, err := c.portMap()
+	if err != nil {
+		return err
+	}
+	return m.host.ReadyPortMap(ctx, p)
+}
+
 // Check returns an error if the firewall is not as [PortMapper.Ensure] of the same
 // arguments makes it. The error lists all that differs.
 func (m *PortMapper) Check(ctx context.Context, o Owner, c PortMapConfig) error {

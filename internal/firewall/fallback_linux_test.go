@@ -89,6 +89,49 @@ func TestFallback(t *testing.T) {
 	}
 }
 
+// TestHost_ready is the answer for STATUS, before anything was set up and after: C-32. It
+// leaves nothing.
+func TestHost_ready(t *testing.T) {
+	t.Parallel()
+	needsProgram(t, firewall.IPTables)
+	n := nstest.New(t)
+	ready := func(h *firewall.Host) [2]error {
+		return [2]error{h.ReadyMasquerade(t.Context()), h.ReadyPortMap(t.Context(), firewall.PortMap{SNAT: true})}
+	}
+	named, unnamed := open(t, n, firewall.NFTables), open(t, n, "")
+	for _, h := range []*firewall.Host{named, unnamed, open(t, n, firewall.IPTables)} {
+		if errs := ready(h); errs != [2]error{} {
+			t.Errorf("ready with %s: %v", h.Backend(), errs)
+		}
+	}
+	named.WithoutNAT()
+	unnamed.WithoutNAT()
+	for i, err := range ready(named) {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("ready without NAT (%d) = %v, want %v", i, err, errors.ErrUnsupported)
+		}
+	}
+	if errs := ready(unnamed); errs != [2]error{} {
+		t.Errorf("ready without NAT, but with iptables: %v", errs)
+	}
+	if got := ruleset(t, n); got != "" {
+		t.Errorf("the attempts left something:\n%s", got)
+	}
+	h := open(t, n, firewall.NFTables)
+	o, addrs := numbered(1)
+	p := portMap(&container{owner: o, addrs: addrs}, firewall.TCP, 80)
+	if err := errors.Join(h.EnsureMasquerade(t.Context(), o, addrs), h.EnsurePortMap(t.Context(), o, p)); err != nil {
+		t.Fatal(err)
+	}
+	before := ruleset(t, n)
+	if errs := ready(named); errs != [2]error{} { // what is there shows that it can be
+		t.Errorf("ready beside tables: %v", errs)
+	}
+	if after := ruleset(t, n); after != before {
+		t.Errorf("changed by a look:\n%s", after)
+	}
+}
+
 // TestOpen_unprivileged is a process without CAP_NET_ADMIN, whom the kernel does not even
 // tell whether it has nf_tables: the error says what is missing, for each backend.
 func TestOpen_unprivileged(t *testing.T) {

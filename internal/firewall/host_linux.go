@@ -179,6 +179,30 @@ func (h *Host) checking(err error, t table, by func() error) error {
 	return err
 }
 
+// ready returns an error unless something can be set up that needs a layout of nftables, or
+// iptables in its place. Where a table of the kind is, which its prefix tells, it can; else it
+// is tried, and nothing is left of that. The error is [errors.ErrUnsupported] if not.
+func (h *Host) ready(prefix string, l layout) error {
+	if h.Backend() == IPTables {
+		return nil // it was looked for
+	}
+	there, err := h.conn.hasTableLike(l.table.family, prefix)
+	if err != nil || there {
+		return err
+	}
+	if h.conn.noNAT {
+		l = l.withoutNAT()
+	}
+	err = h.conn.try(l)
+	if !errors.Is(err, errLacks) || h.wanted != "" {
+		return err
+	}
+	if e := findIPTables(); e != nil {
+		return errors.Join(err, e)
+	}
+	return nil
+}
+
 // announce tells once which backend was chosen and why, if the configuration did not
 // say. Only who sets something up wants to know, and a node where all is well does not
 // want to hear it at each ADD.

@@ -31,6 +31,12 @@ func (h *Host) EnsureMasquerade(ctx context.Context, o Owner, addrs []netip.Pref
 	return h.ensuring(ctx, func() error { return h.masquerade().ensure(ctx, o, addrs) })
 }
 
+// ReadyMasquerade returns an error unless EnsureMasquerade finds what it needs. The error is
+// [errors.ErrUnsupported] if the machine lacks it.
+func (h *Host) ReadyMasquerade(ctx context.Context) error {
+	return retry(ctx, func() error { return h.ready(masqueradePrefix, masqueradeLayout("", nil)) })
+}
+
 // CheckMasquerade compares what is there with what EnsureMasquerade makes.
 func (h *Host) CheckMasquerade(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	addrs, err := cleanAddrs(o, addrs)

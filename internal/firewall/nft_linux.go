@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -199,6 +200,18 @@ func (t table) newRule(r rule) (request, error) {
 // askNFT fails where the kernel has no nf_tables.
 func (c *conn) askNFT() error {
 	return c.do(request{typ: nftMessage(unix.NFT_MSG_GETGEN)}, nil)
+}
+
+// hasTableLike reports whether a table of a family has a name that begins with prefix.
+func (c *conn) hasTableLike(family uint8, prefix string) (found bool, err error) {
+	err = c.do(request{typ: nftMessage(unix.NFT_MSG_GETTABLE), flags: unix.NLM_F_DUMP, family: family}, func(r reply) error {
+		found = found || strings.HasPrefix(attrString(findAttr(r.attrs, unix.NFTA_TABLE_NAME)), prefix)
+		return nil
+	})
+	if found && errors.Is(err, errChanged) {
+		err = nil
+	}
+	return found, err
 }
 
 // ruleSeen is a rule as the kernel lists it.

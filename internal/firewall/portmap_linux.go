@@ -64,6 +64,19 @@ func (h *Host) EnsurePortMap(ctx context.Context, o Owner, p PortMap) error {
 	return nil
 }
 
+// ReadyPortMap returns an error unless EnsurePortMap finds what it needs for p, whatever the
+// forwards. The error is [errors.ErrUnsupported] if the machine lacks it.
+func (h *Host) ReadyPortMap(ctx context.Context, p PortMap) error {
+	if p.needsIPTables() != "" && h.wanted == "" {
+		return findIPTables()
+	}
+	l, err := portLayout("", p, nil)
+	if err != nil && h.Backend() == NFTables {
+		return err
+	}
+	return retry(ctx, func() error { return h.ready(portsPrefix, l) })
+}
+
 // forget forgets stale connections. It is no reason to fail: they end by themselves
 // when their sender pauses.
 func (h *Host) forget(ctx context.Context, forwards []Forward, gone bool) {

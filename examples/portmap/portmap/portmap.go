@@ -75,8 +75,14 @@ func owner(r *request) netutil.Owner {
 
 // wanted is what the request asks for.
 func wanted(r *request) netutil.PortMapConfig {
+	c := ways(r)
+	c.Ports, c.Addrs = r.Conf.RuntimeConfig.PortMappings, addresses(r)
+	return c
+}
+
+// ways is how ports are to be mapped, whichever and to whom.
+func ways(r *request) netutil.PortMapConfig {
 	c := netutil.PortMapConfig{
-		Ports:        r.Conf.RuntimeConfig.PortMappings,
 		NoSNAT:       r.Conf.SNAT != nil && !*r.Conf.SNAT,
 		MasqAll:      r.Conf.MasqAll,
 		ConditionsV4: r.Conf.ConditionsV4,
@@ -88,7 +94,6 @@ func wanted(r *request) netutil.PortMapConfig {
 	if r.Conf.ExternalSetMarkChain != nil {
 		c.ExternalSetMarkChain = *r.Conf.ExternalSetMarkChain
 	}
-	c.Addrs = addresses(r)
 	return c
 }
 
@@ -158,7 +163,7 @@ func gc(ctx context.Context, r *request) error {
 }
 
 func status(ctx context.Context, r *request) error {
-	err := with(ctx, r, r.Conf.Backend, func(*netutil.PortMapper) error { return nil })
+	err := with(ctx, r, r.Conf.Backend, func(m *netutil.PortMapper) error { return m.Ready(ctx, ways(r)) })
 	if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, "the host cannot map ports", err)
 	}

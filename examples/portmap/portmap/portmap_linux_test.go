@@ -349,9 +349,16 @@ func TestPortmap_status(t *testing.T) {
 	h := newHost(t)
 	h.must(t, "STATUS", "", conf(t, map[string]any{"runtimeConfig": nil, "prevResult": nil}))
 	h.env = []string{"PATH=/nowhere"}
-	out, err := h.run(t, "STATUS", "", conf(t, map[string]any{"runtimeConfig": nil, "prevResult": nil, "backend": "iptables"}))
-	if err == nil || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"code":50`) {
-		t.Errorf("STATUS without iptables printed %s, %v, want error 50", out, err)
+	for _, keys := range []map[string]any{
+		{"backend": "iptables"},
+		{"externalSetMarkChain": "KUBE-MARK-MASQ"},
+		{"conditionsV4": []string{"-s", "192.0.2.0/24"}},
+	} {
+		keys["runtimeConfig"], keys["prevResult"] = nil, nil
+		out, err := h.run(t, "STATUS", "", conf(t, keys))
+		if err == nil || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"code":50`) {
+			t.Errorf("STATUS without iptables, with %v, printed %s, %v, want error 50", keys, out, err)
+		}
 	}
 }
 

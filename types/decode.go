@@ -200,6 +200,10 @@ func decodeError(at node, err error) error {
 	text := clip(err.Error())
 	switch {
 	case at.secret: // the text may repeat the value
+	case strings.HasPrefix(text, "netip.ParsePrefix("): // a plugin's administrator knows no Go
+		bad.Msg = at.path + ": " + at.show() + ` is not an address with prefix length; want one such as "10.0.0.0/24"`
+	case strings.HasPrefix(text, "ParseAddr("):
+		bad.Msg = at.path + ": " + at.show() + ` is not an address; want one such as "10.0.0.1"`
 	case strings.Contains(text, at.show()): // it need not be said twice
 		bad.Msg = at.path + ": " + text
 	default:

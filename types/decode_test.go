@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -198,6 +199,28 @@ func TestPluginConfig_Decode_Errors(t *testing.T) {
 			}
 			wantError(t, "DecodeLenient", bad[0], tt.code, tt.want)
 		})
+	}
+}
+
+// Addresses are what plugins read most, and whoever writes them need not know Go.
+func TestPluginConfig_Decode_Addresses(t *testing.T) {
+	t.Parallel()
+	for members, want := range map[string]string{
+		`,"addr":"010.0.0.1"`:                              `addr: "010.0.0.1" is not an address; want one such as "10.0.0.1"`,
+		`,"prefixes":["10.0.0.0/24","10.0.0.0/33"]`:        `prefixes[1]: "10.0.0.0/33" is not an address with prefix length; want one such as "10.0.0.0/24"`,
+		`,"secretAddr":"x"`:                                `secretAddr: (not shown) is not valid`,
+		`,"prefixes":["` + strings.Repeat("x", 500) + `"]`: `is not an address with prefix length`,
+	} {
+		var conf struct {
+			Addr       netip.Addr     `json:"addr"`
+			SecretAddr netip.Addr     `json:"secretAddr"`
+			Prefixes   []netip.Prefix `json:"prefixes"`
+		}
+		err := configOf(t, members).Decode(&conf)
+		wantError(t, "Decode", err, types.ErrInvalidNetworkConfig, want)
+		if strings.Contains(err.Error(), "Parse") || len(err.Error()) > 200 {
+			t.Errorf("Decode(%.80s) = %v, want no words of package netip, and a short text", members, err)
+		}
 	}
 }
 

@@ -65,7 +65,12 @@ func (a *args) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(data, &areas) != nil || json.Unmarshal(areas.CNI, &cni) != nil || cni.IPs == nil {
 		return nil
 	}
-	return json.Unmarshal(cni.IPs, &a.IPs)
+	err := json.Unmarshal(cni.IPs, &a.IPs)
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return types.Errorf(types.ErrDecodingFailure, "cni.ips: %.60s is not valid; want an array of addresses", cni.IPs)
+	}
+	return err
 }
 
 // Validate checks the directory, the ranges and the routes.
@@ -104,7 +109,10 @@ func decodeRoutes(raw json.RawMessage) ([]types.Route, error) {
 		return nil, err
 	}
 	result, err := types.DecodeResult(doc, types.Newest)
-	if err != nil {
+	var coded *types.Error
+	if errors.As(err, &coded) {
+		return nil, &types.Error{Code: coded.Code, Msg: "ipam." + coded.Msg, Details: coded.Details, Err: coded.Err}
+	} else if err != nil {
 		return nil, err
 	}
 	return result.Routes, nil

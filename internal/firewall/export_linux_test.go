@@ -23,3 +23,9 @@ func (h *Host) SetLockWait(d time.Duration) { h.xtablesWait, h.exclusiveWait = d
 
 // WithoutIPSet makes h behave as if the kernel had no ip_set.
 func (h *Host) WithoutIPSet() { h.noIPSet = true }
+
+// RemovalOf finds what DEL would remove for o in nf_tables, and returns what removes that.
+func (h *Host) RemovalOf(o Owner) (remove func() error, err error) {
+	found, err := h.nft().remove(o)
+	return func() error { return h.conn.batch(found) }, err
+}

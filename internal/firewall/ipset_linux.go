@@ -47,6 +47,7 @@ const (
 
 	ipsetErrFindType = unix.Errno(4098)
 	ipsetErrBusy     = unix.Errno(4100)
+	ipsetErrExist    = unix.Errno(4103)
 )
 
 // ipset names a set that iptables rules can match, and how to make it.
@@ -95,6 +96,11 @@ func (c *conn) destroySet(s ipset) error {
 // addMember makes m a member of s. One that is there gets the comment of m.
 func (c *conn) addMember(s ipset, m member) error {
 	return ipsetError("add to", s, c.do(s.request(ipsetAdd, 0, m.marshal()), nil))
+}
+
+// addNewMember makes m a member of s. The error is ipsetErrExist if it is one.
+func (c *conn) addNewMember(s ipset, m member) error {
+	return ipsetError("add to", s, c.do(s.request(ipsetAdd, unix.NLM_F_EXCL, m.marshal()), nil))
 }
 
 // delMember removes m from s, and agrees if it is gone.

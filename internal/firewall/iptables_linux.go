@@ -197,6 +197,31 @@ func (h *Host) restore(ctx context.Context, program string, nat []string, raw ..
 	return err
 }
 
+// revise changes a nat table by the lines that f makes of it. If that fails, and others
+// changed the table meanwhile, it begins again: a rule that was to go may be gone, and
+// iptables-restore says no more than that it is bad.
+func (h *Host) revise(ctx context.Context, program string, f func(iptTable) ([]string, error)) error {
+	return retry(ctx, func() error {
+		t, err := h.table(ctx, program)
+		if err != nil {
+			return err
+		}
+		lines, err := f(t)
+		if err != nil {
+			return err
+		}
+		failed := h.restore(ctx, restoreOf(program), lines)
+		if failed == nil {
+			return nil
+		}
+		again, err := h.table(ctx, program)
+		if err == nil && !slices.Equal(again.rules, t.rules) {
+			return errors.Join(errChanged, failed)
+		}
+		return errors.Join(failed, err)
+	})
+}
+
 // legacyTable reports whether the network namespace has a nat table of the iptables
 // that is not a front end of nftables. To ask by a program would make one.
 func (h *Host) legacyTable(f family) bool {
@@ -245,11 +270,7 @@ func (h *Host) changeLegacyOf(ctx context.Context, fam family, f func(t iptTable
 		h.log.WarnContext(ctx, "cannot look for rules: there is no program", "program", iptProgram(fam, suffix))
 		return nil
 	}
-	t, err := h.table(ctx, iptProgram(fam, suffix))
-	if err != nil {
-		return err
-	}
-	return h.restore(ctx, restoreOf(iptProgram(fam, suffix)), f(t))
+	return h.revise(ctx, iptProgram(fam, suffix), func(t iptTable) ([]string, error) { return f(t), nil })
 }
 
 // removal returns the lines that remove chains and the rules that lead there.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"github.com/coreos/go-iptables/iptables"
 	"golang.org/x/sys/unix"
@@ -100,8 +101,9 @@ func (m iptMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix
 	return nil
 }
 
-// add adds addresses and the subnets they are in. It looks at the rules once more when
-// they are in the sets: a GC that found nobody there may have taken the rules away since,
+// add adds addresses and the subnets they are in. One that another container has is taken
+// over under the lock, which a DEL of the other one holds from its look to its end. It
+// looks at the rules once more when they are in the sets: a GC that found nobody there may have taken the rules away since,
 // and else sees the addresses before it removes the sets; see demolish.
 func (m iptMasquerade) add(ctx context.Context, n iptNetwork, own, members []member) error {
 	if err := m.ready(ctx, n); err != nil {
@@ -113,7 +115,11 @@ func (m iptMasquerade) add(ctx context.Context, n iptNetwork, own, members []mem
 		}
 	}
 	for _, e := range members {
-		if err := m.host.conn.addMember(n.containers, e); err != nil {
+		err := m.host.conn.addNewMember(n.containers, e)
+		if errors.Is(err, ipsetErrExist) {
+			err = m.host.alone(ctx, func() error { return m.host.conn.addMember(n.containers, e) })
+		}
+		if err != nil {
 			return changedIfGone(err)
 		}
 	}
@@ -258,18 +264,28 @@ func (m iptMasquerade) list(network string) ([]Masqueraded, error) {
 	return list, nil
 }
 
-// remove removes the addresses of a network whose marks are gone.
-func (m iptMasquerade) remove(network string, gone func(mark string) bool) error {
-	all, err := m.list(network)
-	errs := []error{err}
-	for _, f := range families() {
-		for _, e := range all {
-			if f.has(e.Addr) && gone(e.mark) {
-				errs = append(errs, m.host.conn.delMember(iptNames(network, f).containers, member{prefix: single(e.Addr)}))
+// remove removes the addresses of a network whose marks are gone, and takes the lock if
+// there are any: else one could be another container's between the look and the removal,
+// which names the address alone.
+func (m iptMasquerade) remove(ctx context.Context, network string, gone func(mark string) bool) error {
+	any := func(all []Masqueraded) bool {
+		return slices.ContainsFunc(all, func(e Masqueraded) bool { return gone(e.mark) })
+	}
+	if all, err := m.list(network); err != nil || !any(all) {
+		return err
+	}
+	return m.host.alone(ctx, func() error {
+		all, err := m.list(network)
+		errs := []error{err}
+		for _, f := range families() {
+			for _, e := range all {
+				if f.has(e.Addr) && gone(e.mark) {
+					errs = append(errs, m.host.conn.delMember(iptNames(network, f).containers, member{prefix: single(e.Addr)}))
+				}
 			}
 		}
-	}
-	return errors.Join(errs...)
+		return errors.Join(errs...)
+	})
 }
 
 // removeEmpty removes the rules and sets of a network if no address is left.

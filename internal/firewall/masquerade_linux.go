@@ -60,7 +60,7 @@ func (h *Host) DelMasquerade(ctx context.Context, o Owner) error {
 			func() ([]request, error) { return h.nft().remove(o) },
 			func() ([]request, error) { return h.conn.referenceMasquerade(o) },
 			func() ([]request, error) { return h.rules().removalNFT(o) }),
-		h.ipt().remove(o.Network, func(m string) bool { return m == mark }),
+		h.ipt().remove(ctx, o.Network, func(m string) bool { return m == mark }),
 		h.changeLegacy(ctx, func(t iptTable) []string {
 			return append(h.rules().removal(t, o), t.removal(referenceMasqueradeChains(o))...)
 		}),
@@ -87,7 +87,7 @@ func (h *Host) ListMasquerade(ctx context.Context, network string) ([]Masquerade
 func (h *Host) CollectMasquerade(ctx context.Context, network string, keep []Owner) error {
 	marks := marksOf(keep)
 	err := errors.Join(
-		h.ipt().remove(network, func(m string) bool { return !marks[m] }),
+		h.ipt().remove(ctx, network, func(m string) bool { return !marks[m] }),
 		h.ipt().removeEmpty(ctx, network),
 		h.alone(ctx, func() error { return h.rules().collect(ctx, network, marks) }),
 	)

@@ -181,6 +181,7 @@ func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) (ch
 	if sameAddrs(containers, addrs) && len(owners) == len(addrs) {
 		return nil, true, nil
 	}
+	var rest []element
 	for _, a := range addrs {
 		holder, err := m.holder(t, f, a)
 		if err != nil {
@@ -189,12 +190,40 @@ func (m nftMasquerade) clear(t table, f family, o Owner, addrs []netip.Addr) (ch
 		if holder == "" || slices.ContainsFunc(containers, func(e element) bool { return bytes.Equal(e.key, a.AsSlice()) }) {
 			continue
 		}
-		if holder != o.Mark() {
-			m.log.Info("masqueraded address changes hands", "address", a, "from", holder, "to", o.Mark())
-		}
 		containers = append(containers, element{key: a.AsSlice()})
+		if holder == o.Mark() {
+			continue
+		}
+		m.log.Info("masqueraded address changes hands", "address", a, "from", holder, "to", o.Mark())
+		given, kept, err := m.handOver(t, f, holder, addrs)
+		if err != nil {
+			return nil, false, err
+		}
+		if !slices.ContainsFunc(owners, func(e element) bool { return e.comment == holder }) {
+			owners, rest = append(owners, given...), append(rest, kept...)
+		}
 	}
-	return append(t.delElements(containersOf(f), containers), t.delElements(ownersOf(f), owners)...), false, nil
+	changes = append(t.delElements(containersOf(f), containers), t.delElements(ownersOf(f), owners)...)
+	return append(changes, t.addElements(ownersOf(f), rest)...), false, nil
+}
+
+// handOver returns the index of an owner some of whose addresses become another's: what
+// is in it, and what is to be in it then.
+//
+// The former owner's DEL may have looked, and be about to remove what it saw, the address
+// included: nothing tells it but that an entry of its index is gone, for which its
+// transaction is refused. It looks again then, and finds what is left.
+func (m nftMasquerade) handOver(t table, f family, mark string, addrs []netip.Addr) (given, kept []element, err error) {
+	if given, err = m.conn.entries(t, ownersOf(f), mark); err != nil {
+		return nil, nil, err
+	}
+	var names [][]byte
+	for _, e := range given {
+		if !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return bytes.Equal(e.data, a.AsSlice()) }) {
+			names = append(names, e.data)
+		}
+	}
+	return given, index(mark, names...), nil
 }
 
 // sameAddrs reports whether elements are those of addrs, in that order.

@@ -36,15 +36,8 @@ func (m ruleMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefi
 			if len(own) == 0 {
 				continue
 			}
-			t, err := m.host.table(ctx, iptProgram(f, ""))
+			err := m.host.revise(ctx, iptProgram(f, ""), func(t iptTable) ([]string, error) { return m.lines(t, f, o, own) })
 			if err != nil {
-				return err
-			}
-			lines, err := m.lines(t, f, o, own)
-			if err != nil {
-				return err
-			}
-			if err := m.host.restore(ctx, iptProgram(f, "-restore"), lines); err != nil {
 				return err
 			}
 		}
@@ -149,24 +142,20 @@ func (t iptTable) masqueraded(chain string) []Masqueraded {
 // list returns the addresses masqueraded for a network, by whichever iptables.
 func (m ruleMasquerade) list(ctx context.Context, network string) ([]Masqueraded, error) {
 	var all []Masqueraded
-	err := m.each(ctx, network, func(_ string, t iptTable) error {
+	err := m.each(network, func(program string) error {
+		t, err := m.host.table(ctx, program)
 		all = append(all, t.masqueraded(rulesChain(network))...)
-		return nil
+		return err
 	})
 	return all, err
 }
 
-// each calls f with each nat table that has a chain of the network, and the program
-// that shows it.
-func (m ruleMasquerade) each(ctx context.Context, network string, f func(program string, t iptTable) error) error {
+// each calls f with each program that shows a nat table with a chain of the network.
+func (m ruleMasquerade) each(network string, f func(program string) error) error {
 	var errs []error
 	for _, fam := range families() {
 		for _, program := range m.host.programsWith(fam, rulesChain(network)) {
-			t, err := m.host.table(ctx, program)
-			if err == nil {
-				err = f(program, t)
-			}
-			errs = append(errs, err)
+			errs = append(errs, f(program))
 		}
 	}
 	return errors.Join(errs...)
@@ -174,25 +163,30 @@ func (m ruleMasquerade) each(ctx context.Context, network string, f func(program
 
 // collect removes what has not one of the marks, and the chain if nothing is left.
 func (m ruleMasquerade) collect(ctx context.Context, network string, marks map[string]bool) error {
-	chain := rulesChain(network)
-	return m.each(ctx, network, func(program string, t iptTable) error {
-		var lines []string
-		left := false
-		for _, r := range t.in(chain) {
-			if r.target() != "MASQUERADE" {
-				continue
-			}
-			if marks[r.option("--comment")] {
-				left = true
-			} else {
-				lines = append(lines, r.deletion())
-			}
-		}
-		if !left {
-			lines = t.removal([]chainAndShared{{chain, "POSTROUTING"}})
-		}
-		return m.host.restore(ctx, restoreOf(program), lines)
+	return m.each(network, func(program string) error {
+		return m.host.revise(ctx, program, func(t iptTable) ([]string, error) { return t.garbage(rulesChain(network), marks), nil })
 	})
+}
+
+// garbage returns the lines that remove from a chain what has not one of the marks, and
+// the chain if nothing is left.
+func (t iptTable) garbage(chain string, marks map[string]bool) []string {
+	var lines []string
+	left := false
+	for _, r := range t.in(chain) {
+		if r.target() != "MASQUERADE" {
+			continue
+		}
+		if marks[r.option("--comment")] {
+			left = true
+		} else {
+			lines = append(lines, r.deletion())
+		}
+	}
+	if !left {
+		lines = t.removal([]chainAndShared{{chain, "POSTROUTING"}})
+	}
+	return lines
 }
 
 // removal returns the lines that remove what the owner with a mark has.

@@ -74,12 +74,15 @@ func load(t *testing.T, format string, many, perNetwork int) {
 		n.network = n.Network(t, network)
 		valid := validOf(i*perNetwork, min(many, (i+1)*perNetwork), 2)
 		for _, what := range []string{"half of them", "nothing"} {
-			start := time.Now()
-			if o := n.gc(valid); o.err != nil {
-				t.Fatal(o.err)
-			} else {
-				t.Logf("GC of network %d with %d valid, collects %s: %v, %s", i, len(valid), what, time.Since(start).Round(time.Millisecond), o.usage())
+			start, again := time.Now(), 0
+			o := n.gc(valid)
+			for ; o.late() && again < 20; again++ {
+				o = n.gc(valid) // goes on where the one that ran out of time had come to
 			}
+			if o.err != nil {
+				t.Fatal(o.err)
+			}
+			t.Logf("GC of network %d with %d valid, collects %s: %v, %d times out of time, %s", i, len(valid), what, time.Since(start).Round(time.Millisecond), again, o.usage())
 		}
 	}
 	n.network = n.Network(t, networks[0])

@@ -290,13 +290,49 @@ func TestKilled_delegate(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
+	wantGone(t, pid)
+}
+
+// wantGone waits until a process has ended.
+func wantGone(t *testing.T, pid string) {
+	t.Helper()
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 		stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
 		if err != nil || strings.Contains(string(stat), ") Z ") { // a zombie is somebody else's to wait for
 			return
 		}
 		if time.Since(begin) > 30*time.Second {
-			t.Fatalf("the delegate, process %s, goes on", pid)
+			t.Fatalf("process %s goes on", pid)
 		}
+	}
+}
+
+// An iptables that hangs, as a program in front of the real one may, is given up with what
+// it started.
+func TestWaits_iptablesHangs(t *testing.T) {
+	t.Parallel()
+	n := newRaceNode(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"portmap","backend":"iptables","capabilities":{"portMappings":true}}]}`)
+	dir, asked := t.TempDir(), filepath.Join(t.TempDir(), "asked")
+	for _, name := range []string{"iptables", "ip6tables", "iptables-restore", "ip6tables-restore"} {
+		script := "#!/bin/sh\nsleep 1000 &\necho $! >>" + asked + "\nwait\n" // a child keeps what is open
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &pod{id: "c1", ns: newNS(t), ports: portsOf(1)}
+	p.result = fmt.Appendf(nil, `{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","sandbox":%q}],"ips":[{"address":"10.67.0.9/24","interface":0}]}`, p.netns())
+	for _, command := range []types.Command{types.CommandAdd, types.CommandCheck} {
+		o := n.hurry(t, command, p, func(outcome) bool { _, err := os.Stat(asked); return err == nil }, "PATH="+dir+":"+os.Getenv("PATH"))
+		o.wantLate(t, "iptables", "portmap did not finish within")
+	}
+	started, err := os.ReadFile(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range strings.Fields(string(started)) {
+		wantGone(t, pid)
+	}
+	if err := p.ns.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -148,8 +148,12 @@ func (h *Host) run(ctx context.Context, stdin, program string, args ...string) (
 		cmd := exec.CommandContext(ctx, program, append([]string{"-w", strconv.Itoa(h.lockSeconds())}, args...)...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 		// If this process is killed, its program must not go on behind the DEL that comes next.
-		// The signal comes when the thread ends, so it is kept.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		// The signal comes when the thread ends, so it is kept. What ends with ctx is all that
+		// the program started: it may be a script in front of another one, which would go on
+		// and keep the output open.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.WaitDelay = time.Second
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		return cmd.Run()

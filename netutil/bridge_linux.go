@@ -158,7 +158,8 @@ func (c *Conn) startBridge(ctx context.Context, br *Link, cfg BridgeConfig) erro
 //
 // IPv6 addresses are usable at once, without detection of duplicates. When an address
 // was added, the bridge's hardware address is made to stay, for who made the bridge may
-// have left it to change with its ports, and neighbours remember it.
+// have left it to change with its ports, and neighbours remember it. It is that of br,
+// or, where that is zero, the one that the bridge got since, which br has then.
 func (c *Conn) EnsureGateways(ctx context.Context, br *Link, gateways []netip.Prefix, force bool) (added bool, err error) {
 	have, err := c.rt.Addrs(ctx, br.Index)
 	if err != nil {
@@ -183,11 +184,32 @@ func (c *Conn) EnsureGateways(ctx context.Context, br *Link, gateways []netip.Pr
 		}
 		added = true
 	}
-	if added {
-		err := c.rt.SetLink(ctx, &rtnl.LinkSpec{Index: br.Index, MAC: br.MAC})
-		return true, wrap(err, "keep hardware address of %s", br.Name)
+	if !added {
+		return false, nil
 	}
-	return false, nil
+	return true, wrap(c.keepMAC(ctx, br), "keep hardware address of %s", br.Name)
+}
+
+// keepMAC makes the hardware address of a bridge stay. A bridge whose last port has gone
+// has none until it gets another port, and then that is the one to keep.
+//
+// Kernel: net/bridge/br_stp_if.c (br_stp_recalculate_bridge_id).
+func (c *Conn) keepMAC(ctx context.Context, br *Link) error {
+	if isZero(br.MAC) {
+		now, err := c.LinkByIndex(ctx, br.Index)
+		if err != nil {
+			return err
+		}
+		if isZero(now.MAC) {
+			return nil
+		}
+		br.MAC = now.MAC
+	}
+	return c.rt.SetLink(ctx, &rtnl.LinkSpec{Index: br.Index, MAC: br.MAC})
+}
+
+func isZero(mac net.HardwareAddr) bool {
+	return !slices.ContainsFunc(mac, func(b byte) bool { return b != 0 })
 }
 
 // planGateways tells which of the wanted addresses are missing, and which others are

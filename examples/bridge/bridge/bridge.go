@@ -57,6 +57,7 @@ type attachment struct {
 	*netutil.Ends
 	ipam        *ipam.Started
 	bridge      *netutil.Link
+	adopted     bool // the bridge was there before
 	veth        *netutil.Veth
 	gatewayLink *netutil.Link // of the VLAN; nil if the bridge itself is it
 	result      *types.Result // of the IPAM plugin; empty without one
@@ -83,6 +84,7 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 		a.tag,
 		a.address,
 		a.gateway,
+		a.look,
 		a.filter,
 		a.masquerade,
 		a.configure,
@@ -100,9 +102,11 @@ func (a *attachment) plug(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if a.bridge, _, err = a.Host.EnsureBridge(ctx, a.Conf.bridge(), a.Conf.bridgeConfig()); err != nil {
+	var made bool
+	if a.bridge, made, err = a.Host.EnsureBridge(ctx, a.Conf.bridge(), a.Conf.bridgeConfig()); err != nil {
 		return err
 	}
+	a.adopted = !made
 	o, c := owner(a.request), cable(a.request, a.bridge)
 	c.Peer.MAC = address
 	if a.veth, err = a.AddVeth(ctx, o, c); errors.Is(err, netutil.ErrBridgeFull) {
@@ -184,6 +188,15 @@ func (a *attachment) gateway(ctx context.Context) error {
 		return err
 	}
 	return a.Host.SetForwarding(gateways...)
+}
+
+// look reads a bridge again that another made, whose hardware address may change with
+// its ports.
+func (a *attachment) look(ctx context.Context) (err error) {
+	if a.adopted {
+		a.bridge, err = a.Host.LinkByIndex(ctx, a.bridge.Index)
+	}
+	return err
 }
 
 // gatewaysOf returns the addresses that a bridge has as the gateway of others.

@@ -295,6 +295,37 @@ func TestMAC(t *testing.T) {
 	}
 }
 
+// RES-010, ADD-023: a bridge that was there may take another hardware address with its
+// next port, and has none after its last one has gone.
+func TestAdoptedBridge(t *testing.T) {
+	t.Parallel()
+	for name, setup := range map[string]string{
+		"new":              "ip link add br0 type bridge",
+		"its port is gone": "ip link add br0 type bridge; ip link add low type veth peer name low2; ip link set low master br0; ip link del low",
+		"has a port":       "ip link add br0 type bridge; ip link add low address fe:ff:ff:ff:ff:ff type veth peer name low2; ip link set low master br0",
+	} {
+		for _, keys := range []string{"", `,"isGateway":true`} {
+			t.Run(name+keys, func(t *testing.T) {
+				t.Parallel()
+				n, ctx := newNode(t), t.Context()
+				n.Host.Output(t, "sh", "-ec", setup)
+				network, c := n.Network(t, config("1.1.0", keys, subnet4)), n.Container(t, "c1")
+				result := n.Add(t, network, c)
+				if got, want := result.Interfaces[0].MAC, plugintest.FindLink(t, n.Host, "br0").MAC; got != want {
+					t.Errorf("address of the bridge in the result = %s, want %s, which it has", got, want)
+				}
+				n.Add(t, network, n.Container(t, "c2"))
+				if got := plugintest.FindLink(t, n.Host, "br0").MAC; keys != "" && got != result.Interfaces[0].MAC {
+					t.Errorf("address of the gateway with another port = %s, want %s as before", got, result.Interfaces[0].MAC)
+				}
+				if err := n.Runtime.Check(ctx, network, c.Attachment); err != nil {
+					t.Errorf("CHECK: %v", err)
+				}
+			})
+		}
+	}
+}
+
 // CONF-031, ERR-015, C-33: configurations that are refused, before any work.
 func TestRefused(t *testing.T) {
 	t.Parallel()

@@ -192,6 +192,14 @@ func (c *call) without(keys ...string) *call {
 	return c
 }
 
+// unconfigured takes all members away but those that every plugin gets.
+func (c *call) unconfigured() *call {
+	maps.DeleteFunc(c.conf, func(key string, _ any) bool {
+		return !slices.Contains([]string{"cniVersion", "name", "type", "prevResult"}, key)
+	})
+	return c
+}
+
 // sends replaces all of standard input.
 func (c *call) sends(text string) *call {
 	c.stdin, c.raw = []byte(text), true

@@ -113,6 +113,17 @@ func after(command string, f func(r *request)) func(*request) (string, int) {
 	})
 }
 
+// onAdd changes the result of an ADD, which may depend on the request.
+func onAdd(f func(r *request, o map[string]any)) func(*request) (string, int) {
+	return on("ADD", func(r *request) (string, int) {
+		stdout, exit := r.good()
+		if exit == 0 {
+			stdout = object(stdout, func(o map[string]any) { f(r, o) })
+		}
+		return stdout, exit
+	})
+}
+
 // stdinFor changes the configuration of one command.
 func stdinFor(command string, f func(conf map[string]any)) func(*request) (string, int) {
 	return on(command, before(func(r *request) { r.edit(f) }))
@@ -336,6 +347,13 @@ func interfaceMutants() []interfaceMutant {
 			}
 			return stdout, exit
 		})}, "ADD/019 ADD/020"},
+		// No flaw: what the configuration asks for is a change, and not for CHAIN/014.
+		{mutant{name: "chained, a route of the configuration", base: "chained", config: `{"addroutes":[{"dst":"10.77.0.0/16"}]}`, spoil: onAdd(func(r *request, o map[string]any) {
+			if wanted, ok := r.conf()["addroutes"].([]any); ok {
+				routes, _ := o["routes"].([]any)
+				o["routes"] = append(routes, wanted...)
+			}
+		})}, "CHAIN/013 CHAIN/014"},
 		{mutant{name: "interface, a delegate that hangs", timeout: 4}, "ADD/026"},
 		{mutant{name: "interface, DEL ends with the error of the delegate", spoil: on("DEL", func(r *request) (string, int) {
 			if answer, err := os.ReadFile(r.env["CNI_PATH"] + "/cnitest-ipam.d/DEL/stdout"); err == nil {

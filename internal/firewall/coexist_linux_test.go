@@ -149,17 +149,23 @@ table inet tracer {
 }`)
 	defer loadRules(t, n.host, "delete table inet tracer")
 	// nft says neither when it is ready, for which it reads the whole ruleset, nor when
-	// it has seen all.
-	for wait := 100 * time.Millisecond; wait < 10*time.Second; wait *= 2 {
+	// it has seen all. So what counts is what is seen twice.
+	last := 0
+	for wait := 100 * time.Millisecond; wait < 10*time.Second; {
 		stop := startTrace(t, n.host)
 		time.Sleep(wait)
 		if _, _, err := ask(t, c.ns, "tcp", to); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(wait)
-		if met := strings.Count(stop(), " inet cnikit-"); met > 0 {
+		met := strings.Count(stop(), " inet cnikit-")
+		if met > 0 && met == last {
 			return met
 		}
+		if last == 0 || met < last {
+			wait *= 2
+		}
+		last = met
 	}
 	return 0
 }

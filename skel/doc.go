@@ -42,7 +42,9 @@
 //
 // [Request.Log] and, in a process, slog's functions with a context say in each record
 // which request it is about. The log goes to standard error in text, or where
-// Plugin.Log says. Neither configuration nor environment is logged.
+// Plugin.Log says. Neither configuration nor environment is logged, and what a handler
+// logs is without the secrets of either, as [types.Call.Redact] finds them. What a
+// delegate or another program writes to standard error is its own, and passes as it is.
 //
 // # Variables
 //

@@ -4,6 +4,7 @@ package skel
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 )
@@ -33,6 +34,7 @@ func (q *request) openLog(o LogOptions) {
 		}
 		failed = err
 	}
+	w = redactor{q, w}
 	options := &slog.HandlerOptions{Level: o.Level}
 	var handler slog.Handler = slog.NewTextHandler(w, options)
 	if o.JSON {
@@ -42,6 +44,24 @@ func (q *request) openLog(o LogOptions) {
 	if failed != nil {
 		q.log.Warn("log to standard error instead of the file", "cause", failed)
 	}
+}
+
+// A redactor takes the secrets of the request out of each record: a handler may log an
+// error that repeats one, or its whole configuration. It costs nothing until something is
+// logged.
+//
+// Spec: checklist ERR-025.
+type redactor struct {
+	q *request
+	w io.Writer
+}
+
+// Write writes one record, at once, as slog does.
+func (r redactor) Write(record []byte) (int, error) {
+	if _, err := io.WriteString(r.w, r.q.redact(string(record))); err != nil {
+		return 0, err
+	}
+	return len(record), nil
 }
 
 // closeLog closes the file of the log. Until then a handler's undo steps write to

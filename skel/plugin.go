@@ -119,7 +119,8 @@ type Request[T any] struct {
 	// there is none. A delegate gets the variable with the others.
 	TraceID string
 	// Log is the log of the request. slog's functions that take a context write to
-	// it too, in a process that runs Main.
+	// it too, in a process that runs Main. Secrets of the request are taken out of each
+	// record; see [types.Call.Redact] for what counts as one.
 	Log *slog.Logger
 
 	undo *undoStack

@@ -85,7 +85,7 @@ func (p *program) run(ctx context.Context, env Env) (exit int) {
 func (q *request) refuse(ctx context.Context, err error) (exit int) {
 	var p *panicError
 	if errors.As(err, &p) {
-		fmt.Fprintf(q.env.stderr(), "%v\n%s", p, p.stack)
+		fmt.Fprint(q.env.stderr(), q.redact(fmt.Sprintf("%v\n%s", p, p.stack)))
 	}
 	if q.call.Command == types.CommandAdd {
 		if undone := q.undo.run(ctx, q.times); undone != nil {
@@ -355,7 +355,12 @@ func (q *request) said(text string) string {
 	const most = 16 << 10
 	// More than is said, so that what is cut is no half of a secret.
 	text = clip(text, 4*most)
-	return clip(types.Call{Environ: q.env.Environ, Stdin: q.call.Stdin}.Redact(text), most)
+	return clip(q.redact(text), most)
+}
+
+// redact returns a text without the secrets of the request.
+func (q *request) redact(text string) string {
+	return types.Call{Environ: q.env.Environ, Stdin: q.call.Stdin}.Redact(text)
 }
 
 // clip cuts a text that is longer than so many bytes.

@@ -4,6 +4,7 @@ package skel_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -59,6 +60,61 @@ func TestPlugin_Run_HandlerSaysSecrets(t *testing.T) {
 				t.Errorf("%s %s = %s, want a hint at what is not shown", command, how, got.stdout)
 			}
 		}
+	}
+}
+
+// Whatever a handler logs, the log keeps the secrets of the request, be it in a message,
+// in an attribute, quoted or in a file; and all else stays. ERR-025
+func TestPlugin_Run_HandlerLogsSecrets(t *testing.T) {
+	t.Parallel()
+	const odd = `hunter2 "é" \ hunter2`
+	for _, asJSON := range []bool{false, true} {
+		for _, file := range []string{"", filepath.Join(t.TempDir(), "log")} {
+			var r recorder
+			p := r.plugin()
+			p.Log = func(*conf) skel.LogOptions { return skel.LogOptions{JSON: asJSON, File: file} }
+			p.Del = func(ctx context.Context, q *skel.Request[conf]) error {
+				q.Log.Info("log in with "+q.Conf.Password, "password", q.Conf.Password, "cause", errors.New(q.Conf.Password))
+				q.Log.With("conf", *q.Conf).WithGroup("g").Warn("the end", "stdin", q.Stdin, "environ", q.Environ)
+				return nil
+			}
+			quoted, err := json.Marshal(odd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for secret, member := range map[string]string{planted: `"` + planted + `"`, odd: string(quoted)} {
+				got := run(t, p, request("1.1.0", `,"password":`+member), environ("DEL", "API_TOKEN="+planted))
+				got.silent(t)
+				log := got.stderr
+				if file != "" {
+					text, err := os.ReadFile(file)
+					if err != nil {
+						t.Fatal(err)
+					}
+					log = string(text)
+				}
+				if strings.Contains(log, "hunter2") {
+					t.Errorf("JSON %t, file %q, secret %s: log = %s; want it without the secret", asJSON, file, secret, log)
+				}
+				for _, want := range []string{"log in with (not shown)", "the end", "command", "DEL"} {
+					if !strings.Contains(log, want) {
+						t.Errorf("JSON %t, file %q: log = %s; want %q in it", asJSON, file, log, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// The stack of a panic is for standard error, and its value may be a secret. ERR-025
+func TestPlugin_Run_PanicSaysSecrets(t *testing.T) {
+	t.Parallel()
+	var r recorder
+	p := r.plugin()
+	p.Del = func(_ context.Context, q *skel.Request[conf]) error { panic("log in with " + q.Conf.Password) }
+	got := run(t, p, request("1.1.0", `,"password":"`+planted+`"`), environ("DEL"))
+	if strings.Contains(got.stderr, planted) || !strings.Contains(got.stderr, "log in with (not shown)") || !strings.Contains(got.stderr, "goroutine") {
+		t.Errorf("standard error = %s; want the panic with its stack, and without the secret", got.stderr)
 	}
 }
 

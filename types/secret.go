@@ -99,7 +99,9 @@ func (c Call) Redact(text string) string {
 		if len(s) < leastSecret {
 			continue
 		}
-		for _, spelling := range [...]string{s, inner(strconv.Quote(s)), inner(strconv.QuoteToASCII(s)), inner(string(appendString(nil, s)))} {
+		asJSON := inner(string(appendString(nil, s)))
+		// The last one is JSON that a log quotes.
+		for _, spelling := range [...]string{s, inner(strconv.Quote(s)), inner(strconv.QuoteToASCII(s)), asJSON, inner(strconv.Quote(asJSON))} {
 			text = strings.ReplaceAll(text, spelling, notShown)
 		}
 	}

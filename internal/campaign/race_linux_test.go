@@ -229,11 +229,8 @@ func (r *race) retry(p *pod) {
 	}
 }
 
-// late reports whether the answer was that it should be tried again later.
-func (o outcome) late() bool {
-	said, err := types.DecodeError(o.stdout)
-	return o.err != nil && !o.struck && err == nil && said.Code == types.ErrTryAgainLater
-}
+// late reports whether all that was said is that it should be tried again later.
+func (o outcome) late() bool { return o.err != nil && !o.struck && o.later }
 
 // A racer attaches and detaches one container after the other.
 type racer struct {

@@ -97,6 +97,7 @@ type outcome struct {
 	stdout []byte
 	err    error
 	struck bool // a signal was sent to it or to a child
+	later  bool // it failed, and said no more than to come again
 	state  *os.ProcessState
 }
 
@@ -133,7 +134,7 @@ func (n *raceNode) execute(plugin string, command types.Command, p *pod, stdin [
 	case ctx.Err() != nil:
 		o.err, o.struck = fmt.Errorf("%s %s: no end after %v", plugin, command, patience), false
 	case err != nil && bad == nil:
-		o.err = fmt.Errorf("%s %s: %w", plugin, command, said)
+		o.err, o.later = fmt.Errorf("%s %s: %w", plugin, command, said), said.Code == types.ErrTryAgainLater
 	case err != nil:
 		o.err = fmt.Errorf("%s %s: %w: stdout %q, stderr %q", plugin, command, err, stdout.Bytes(), stderr.Bytes())
 	}
@@ -229,7 +230,10 @@ func (n *raceNode) plugins(command types.Command, p *pod, params types.RequestPa
 		o := n.execute(n.network.Plugins[i].Type, command, p, stdin, hit)
 		last.struck = last.struck || o.struck
 		last.stdout, last.state = o.stdout, o.state
-		errs = append(errs, o.err)
+		if o.err != nil {
+			last.later = o.later && (last.later || len(errs) == 0)
+			errs = append(errs, o.err)
+		}
 		if o.err != nil && command != types.CommandGC {
 			break
 		}

@@ -102,6 +102,10 @@ func (e *PortConflictError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *PortConflictError) Unwrap() error { return e.Err }
 
+// ErrCondition means that the conditions of a [PortMapConfig] are not in the words that
+// the backend knows.
+var ErrCondition = firewall.ErrCondition
+
 // PortMappingError means that a mapping cannot be: a port out of range, or a protocol
 // that has no ports.
 type PortMappingError struct {
@@ -120,7 +124,8 @@ func (e *PortMappingError) Unwrap() error { return e.Err }
 // Ensure maps the ports of c to the container, and removes the owner's other mappings
 // if any of these is there already. All are mapped or none. Without ports it does
 // nothing and asks nobody. The error is a [PortConflictError] if another container has
-// one of the ports, and a [PortMappingError] if a mapping makes no sense.
+// one of the ports, a [PortMappingError] if a mapping makes no sense, and
+// [ErrCondition] if a condition is not understood.
 //
 // Unless NoSNAT it sets route_localnet on the link that leads to the container, and
 // drops packets from outside for 127.0.0.0/8, which the kernel then no longer does by

@@ -21,22 +21,33 @@ type condition struct {
 // errCondition means that a condition is not among those understood.
 var errCondition = errors.New("not understood; there are \"ip saddr|daddr [!=] ADDRESS|{ … }\", the same with ip6, and \"iifname [!=] NAME\"; for others use the iptables backend")
 
+// ErrCondition means that a port map has a condition which its backend does not know.
+var ErrCondition = errors.New("condition")
+
 // iptablesSyntax reports whether conditions are in the words of iptables.
 func iptablesSyntax(words []string) bool {
 	return len(words) > 0 && (strings.HasPrefix(words[0], "-") || strings.HasPrefix(words[0], "!"))
 }
 
+// iptablesConditions returns an error unless conditions are in the words of iptables.
+func iptablesConditions(words []string) error {
+	if len(words) == 0 || iptablesSyntax(words) {
+		return nil
+	}
+	return fmt.Errorf("%w %q: in the words of nft, but the backend is iptables", ErrCondition, strings.Join(words, " "))
+}
+
 // parseConditions reads conditions in the words of nft, for one family.
 func parseConditions(words []string, ipv4 bool) ([]condition, error) {
 	if iptablesSyntax(words) {
-		return nil, fmt.Errorf("condition %q: in the words of iptables, but the backend is nftables", strings.Join(words, " "))
+		return nil, fmt.Errorf("%w %q: in the words of iptables, but the backend is nftables", ErrCondition, strings.Join(words, " "))
 	}
 	rest := strings.Fields(strings.NewReplacer("{", " { ", "}", " } ", ",", " ", "!=", " != ", "==", " == ").Replace(strings.Join(words, " ")))
 	var all []condition
 	for len(rest) > 0 {
 		c, left, err := parseCondition(rest, ipv4)
 		if err != nil {
-			return nil, fmt.Errorf("condition %q: %w", strings.Join(words, " "), err)
+			return nil, fmt.Errorf("%w %q: %w", ErrCondition, strings.Join(words, " "), err)
 		}
 		all, rest = append(all, c), left
 	}

@@ -82,9 +82,6 @@ func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 			if len(i.forwards) == 0 {
 				continue
 			}
-			if len(i.words) > 0 && !iptablesSyntax(i.words) {
-				return fmt.Errorf("condition %q: in the words of nft, but the backend is iptables", strings.Join(i.words, " "))
-			}
 			t, err := m.host.table(ctx, iptProgram(f, ""))
 			if err != nil {
 				return err

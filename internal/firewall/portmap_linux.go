@@ -14,17 +14,18 @@ type portMapper interface {
 }
 
 // portMapper returns the backend for p: the one in use or, if the configuration left
-// that open and p needs it, iptables.
+// that open and p needs it, iptables. The error is [ErrCondition] if iptables has no words
+// for p; nftables says so later.
 func (h *Host) portMapper(ctx context.Context, p PortMap) (portMapper, error) {
 	if h.Backend() == IPTables {
-		return iptPortMap{host: h}, nil
+		return iptPortMap{host: h}, p.iptablesConditions()
 	}
 	if why := p.needsIPTables(); why != "" && h.wanted == "" {
 		if err := findIPTables(); err != nil {
 			return nil, err
 		}
 		h.log.DebugContext(ctx, "firewall backend chosen", "backend", IPTables, "why", why)
-		return iptPortMap{host: h}, nil
+		return iptPortMap{host: h}, p.iptablesConditions()
 	}
 	return h.nftPorts(), nil
 }
@@ -38,6 +39,11 @@ func (p PortMap) needsIPTables() string {
 		return "the conditions are in the words of iptables"
 	}
 	return ""
+}
+
+// iptablesConditions returns an error unless the conditions are in the words of iptables.
+func (p PortMap) iptablesConditions() error {
+	return errors.Join(iptablesConditions(p.Conditions[0]), iptablesConditions(p.Conditions[1]))
 }
 
 // nftPorts returns port maps by nftables.
@@ -68,10 +74,13 @@ func (h *Host) EnsurePortMap(ctx context.Context, o Owner, p PortMap) error {
 // forwards. The error is [errors.ErrUnsupported] if the machine lacks it.
 func (h *Host) ReadyPortMap(ctx context.Context, p PortMap) error {
 	if p.needsIPTables() != "" && h.wanted == "" {
-		return findIPTables()
+		return errors.Join(p.iptablesConditions(), findIPTables())
 	}
 	l, err := portLayout("", p, nil)
-	if err != nil && h.Backend() == NFTables {
+	if h.Backend() == IPTables {
+		err = p.iptablesConditions()
+	}
+	if err != nil {
 		return err
 	}
 	return retry(ctx, func() error { return h.ready(portsPrefix, l) })

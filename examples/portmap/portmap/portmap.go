@@ -112,7 +112,16 @@ func with(ctx context.Context, r *request, backend string, f func(m *netutil.Por
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(m), m.Close())
+	return errors.Join(understood(f(m)), m.Close())
+}
+
+// understood gives an error its code if it is about the configuration. Only who knows
+// the backend can tell which words a condition may have.
+func understood(err error) error {
+	if errors.Is(err, netutil.ErrCondition) {
+		return types.NewError(types.ErrInvalidNetworkConfig, "conditionsV4, conditionsV6: "+err.Error(), nil)
+	}
+	return err
 }
 
 func add(ctx context.Context, r *request) (*types.Result, error) {
@@ -164,7 +173,9 @@ func gc(ctx context.Context, r *request) error {
 
 func status(ctx context.Context, r *request) error {
 	err := with(ctx, r, r.Conf.Backend, func(m *netutil.PortMapper) error { return m.Ready(ctx, ways(r)) })
-	if err != nil {
+	if errors.Is(err, types.ErrInvalidNetworkConfig) {
+		return err
+	} else if err != nil {
 		return types.NewError(types.ErrPluginNotAvailable, "the host cannot map ports", err)
 	}
 	return nil

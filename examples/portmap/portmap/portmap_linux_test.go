@@ -301,11 +301,23 @@ func TestPortmap_invalid(t *testing.T) {
 		"two kinds of marks":   {"markMasqBit": 3, "externalSetMarkChain": "KUBE-MARK-MASQ"},
 		"mark out of range":    {"markMasqBit": 32},
 		"unknown backend":      {"backend": "pf"},
+		"no condition":         {"conditionsV4": []string{"; drop"}},
+		"words of iptables":    {"conditionsV6": []string{"-s", "fd00::1"}, "backend": "nftables"},
+		"words of nft":         {"conditionsV4": []string{"ip", "saddr", "10.0.0.1"}, "backend": "iptables"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := h.run(t, "ADD", "c1", conf(t, members))
 			if err == nil || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"code":7`) {
 				t.Errorf("ADD printed %s, %v, want error 7", out, err)
+			}
+			if _, ok := members["runtimeConfig"]; ok {
+				return
+			}
+			// STA-017: nor does STATUS promise that ADD will do.
+			members["runtimeConfig"], members["prevResult"] = nil, nil
+			out, err = h.run(t, "STATUS", "", conf(t, members))
+			if err == nil || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"code":7`) {
+				t.Errorf("STATUS printed %s, %v, want error 7", out, err)
 			}
 		})
 	}

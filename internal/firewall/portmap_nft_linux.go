@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -180,13 +179,8 @@ func (m nftPortMap) inherit(o Owner, p PortMap) ([]request, error) {
 // layout returns what makes the table of a network of the rules seen there.
 func (m nftPortMap) layout(network string, p PortMap) func(seen []ruleSeen) (layout, error) {
 	return func(seen []ruleSeen) (layout, error) {
-		return portLayout(network, p, sourceSubnets(seen, p.Subnets))
+		return portLayout(network, p, ownSubnets(seen, p.Subnets))
 	}
-}
-
-// sourceSubnets returns the subnets that the rules seen masquerade, and more.
-func sourceSubnets(seen []ruleSeen, more []netip.Prefix) []netip.Prefix {
-	return ownSubnets(seen, more)
 }
 
 // addForwards returns the changes that add the forwards of p.

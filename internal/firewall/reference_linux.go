@@ -192,18 +192,13 @@ func (c *conn) referencePortMap(o Owner) ([]request, error) {
 			}
 			continue
 		}
-		for _, chain := range []string{"hostports", "hostip_hostports"} {
+		for _, chain := range []string{"hostports", "hostip_hostports", "masquerading"} {
 			rs, err := c.rulesOf(t, chain, func(r ruleSeen) bool { return r.comment == o.ContainerID })
 			if err != nil {
 				return nil, err
 			}
 			changes = append(changes, rs...)
 		}
-		rs, err := c.rulesOf(t, "masquerading", func(r ruleSeen) bool { return r.comment == o.ContainerID })
-		if err != nil {
-			return nil, err
-		}
-		changes = append(changes, rs...)
 	}
 	return changes, nil
 }

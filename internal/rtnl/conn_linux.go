@@ -72,13 +72,17 @@ func (c *Conn) exchange(ctx context.Context, r *request, each func(body []byte) 
 // execute sends a request and waits until it is acknowledged.
 func (c *Conn) execute(ctx context.Context, r *request) error {
 	r.Flags |= unix.NLM_F_ACK
-	return c.exchange(ctx, r, func([]byte) error { return nil })
+	again, err := c.insist(ctx, r, func([]byte) error { return nil })
+	if again && r.doneBefore(err) {
+		return nil
+	}
+	return err
 }
 
 // get sends a request that is answered by one message, without an acknowledgement.
 func (c *Conn) get(ctx context.Context, r *request, answer func(body []byte) error) error {
 	got := false
-	err := c.exchange(ctx, r, func(body []byte) error {
+	_, err := c.insist(ctx, r, func(body []byte) error {
 		got = true
 		return answer(body)
 	})
@@ -90,10 +94,11 @@ func (c *Conn) get(ctx context.Context, r *request, answer func(body []byte) err
 
 // create sends a request to make something and waits until it is acknowledged. If the
 // kernel tells what it made, that goes to made, and counts only with the acknowledgement,
-// which is an error if something failed at the very end.
-func (c *Conn) create(ctx context.Context, r *request, made func(body []byte) error) error {
+// which is an error if something failed at the very end. If again, the request was sent
+// more than once, and the thing that exists may be what it made at first.
+func (c *Conn) create(ctx context.Context, r *request, made func(body []byte) error) (again bool, err error) {
 	r.Flags |= unix.NLM_F_CREATE | unix.NLM_F_EXCL | unix.NLM_F_ECHO | unix.NLM_F_ACK
-	return c.exchange(ctx, r, made)
+	return c.insist(ctx, r, made)
 }
 
 // dump sends a request for a list, again and again until the kernel gives one that did

@@ -12,7 +12,8 @@ import (
 // request is a message being written: the fixed header of its family, then attributes.
 type request struct {
 	*nl.NetlinkRequest
-	into *nl.RtAttr // the attribute that is being filled; nil: the message itself
+	into  *nl.RtAttr // the attribute that is being filled; nil: the message itself
+	moves bool       // a link to another namespace, where the socket does not find it
 }
 
 // newRequest begins a message of a type, with the flags beside NLM_F_REQUEST and the

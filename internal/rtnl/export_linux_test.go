@@ -5,6 +5,7 @@ package rtnl
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -57,4 +58,37 @@ func (w *Watch) Port(t testing.TB) uint32 {
 		t.Fatal(err)
 	}
 	return name.(*unix.SockaddrNetlink).Pid
+}
+
+// Congest fills the socket, so that the kernel has no room for its next answer. The calling
+// thread is in the namespace of the socket.
+func (c *Conn) Congest(t testing.TB) {
+	t.Helper()
+	name, err := unix.Getsockname(c.socket.fd)
+	if err == nil && name.(*unix.SockaddrNetlink).Pid == 0 {
+		err = unix.Bind(c.socket.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}) // as the first request does
+		if err == nil {
+			name, err = unix.Getsockname(c.socket.fd)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		err = unix.Sendto(from, make([]byte, unix.NLMSG_HDRLEN), unix.MSG_DONTWAIT, name) // no larger than an answer
+	}
+	if err := errors.Join(unix.Close(from), ignore(err, unix.EAGAIN)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ignore(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
 }

@@ -153,16 +153,19 @@ func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
 
 // AddLink makes a link, and fails if it is there. It returns what the kernel made. For
 // a link made in another namespace that is nil if the kernel does not say, which is so
-// before Linux 6.2 and for some kinds.
+// before Linux 6.2 and for some kinds. After a lost answer, a link that exists is taken for
+// the one made if it has the hardware address of s, which should be a random one.
 func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
 	r := newRequest(unix.RTM_NEWLINK, 0, s.header())
 	s.encode(r)
 	var made *Link
-	err := c.create(ctx, r, func(body []byte) (err error) {
+	again, err := c.create(ctx, r, func(body []byte) (err error) {
 		made, err = parseLink(body)
 		return err
 	})
 	switch {
+	case again && errors.Is(err, fs.ErrExist):
+		return c.madeBefore(ctx, s, made, err)
 	case err != nil:
 		return nil, err // although the kernel may have told what it made, and unmade
 	case made == nil && s.NetNS == 0:
@@ -172,10 +175,25 @@ func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
 	return made, nil
 }
 
+// madeBefore returns the link that exists, if it is the one that an earlier sending of
+// the request made, whose answer got lost, and else the error that it exists. made is what
+// the kernel has told all the same, and may have unmade.
+func (c *Conn) madeBefore(ctx context.Context, s *LinkSpec, made *Link, exists error) (*Link, error) {
+	l := made
+	if s.NetNS == 0 {
+		l, _ = c.LinkByName(context.WithoutCancel(ctx), s.Name) // nil: another name is taken, that of a peer
+	}
+	if l == nil || !l.isOf(s) {
+		return nil, exists
+	}
+	return l, nil
+}
+
 // SetLink changes the link that s names by index, or else by name.
 func (c *Conn) SetLink(ctx context.Context, s *LinkSpec) error {
 	r := newRequest(unix.RTM_NEWLINK, 0, s.header())
 	s.encode(r)
+	r.moves = s.NetNS != 0
 	return c.execute(ctx, r)
 }
 

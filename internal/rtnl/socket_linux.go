@@ -63,7 +63,8 @@ func (s *socket) limit(wait time.Duration) error {
 // exchange sends a request, and calls each with the body of every message that answers
 // it until that fails. A body is good until each returns. A request with NLM_F_ACK is
 // answered by an acknowledgement at the end, one with NLM_F_DUMP by a list, and others by
-// one message. The error is [nl.ErrDumpInterrupted] if a list may be wrong.
+// one message. The error is [nl.ErrDumpInterrupted] if a list may be wrong, and
+// errUnanswered if the kernel had no room for its answer.
 func (s *socket) exchange(ctx context.Context, r *nl.NetlinkRequest, each func(body []byte) error) error {
 	s.seq++
 	r.Seq = s.seq
@@ -71,8 +72,14 @@ func (s *socket) exchange(ctx context.Context, r *nl.NetlinkRequest, each func(b
 		return os.NewSyscallError("write", err)
 	}
 	a := answer{seq: r.Seq, acknowledged: r.Flags&unix.NLM_F_ACK != 0, each: each}
+	receive := s.receive
 	for !a.ended {
-		data, err := s.receive(ctx)
+		data, err := receive(ctx)
+		if errors.Is(err, unix.ENOBUFS) && !errors.Is(err, errUnanswered) {
+			// It may be another message that was lost. What there is, is there already.
+			receive = s.pending
+			continue
+		}
 		if err == nil {
 			err = a.read(data)
 		}
@@ -83,16 +90,31 @@ func (s *socket) exchange(ctx context.Context, r *nl.NetlinkRequest, each func(b
 	return a.result()
 }
 
+// errUnanswered means that the kernel told that an answer is lost, for which it had no
+// memory, or the socket no room. What was asked for may have been done or not.
+var errUnanswered = fmt.Errorf("the kernel's answer is lost: %w", unix.ENOBUFS)
+
 // receive returns what the kernel sends next, which is good until the next call.
-func (s *socket) receive(ctx context.Context) ([]byte, error) {
+func (s *socket) receive(ctx context.Context) ([]byte, error) { return s.next(ctx, 0) }
+
+// pending is receive without waiting. The error is errUnanswered if there is nothing.
+func (s *socket) pending(ctx context.Context) ([]byte, error) {
+	return s.next(ctx, unix.MSG_DONTWAIT)
+}
+
+// next receives with flags.
+func (s *socket) next(ctx context.Context, flags int) ([]byte, error) {
 	for {
 		// With MSG_TRUNC the length is that of the message, even if it had no room.
-		n, from, err := unix.Recvfrom(s.fd, s.buf, unix.MSG_TRUNC)
+		n, from, err := unix.Recvfrom(s.fd, s.buf, unix.MSG_TRUNC|flags)
 		switch kernel, ok := from.(*unix.SockaddrNetlink); {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			if err := ctx.Err(); err != nil {
 				return nil, err
+			}
+			if flags != 0 {
+				return nil, errUnanswered
 			}
 		case err != nil:
 			return nil, os.NewSyscallError("recvfrom", err)

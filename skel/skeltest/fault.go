@@ -24,8 +24,16 @@ const (
 	// Terminate sends SIGTERM to the plugin, not to its children, just before the call,
 	// which then happens.
 	Terminate FaultKind = "terminate at"
+	// KillAlone kills the plugin, not its children, just before the call, which a child then
+	// makes if it can. At counts only the calls of children. [Fault.Start] fails if one
+	// changes something after the end of the plugin: that comes behind the DEL with which a
+	// runtime cleans up.
+	KillAlone FaultKind = "kill alone at"
 	// Fail makes the call fail, so that nothing happens.
 	Fail FaultKind = "fail"
+	// LoseAnswer lets the kernel do what a netlink request asks for, and makes the receiving
+	// of its acknowledgement fail. At counts only such requests.
+	LoseAnswer FaultKind = "lose the answer to"
 )
 
 // A Fault is something bad that happens to a plugin at one of the system calls by
@@ -60,6 +68,10 @@ type Fault struct {
 	// that can fail with it: no file system is full when a file is removed. Of a netlink
 	// request it is the answer of the kernel, except for EINTR and ENOBUFS, with which
 	// sending fails.
+	//
+	// For the Kind LoseAnswer it is with what receiving fails: EINTR, after which the answer
+	// is still there, if who receives waits, or ENOBUFS, the default, after which it is not.
+	// The kernel does so when it has no memory for an answer.
 	Errno syscall.Errno
 	// Command is the only command whose executions are under the Fault, by their
 	// CNI_COMMAND; others run undisturbed. Empty: all are.
@@ -82,6 +94,7 @@ type SystemCall struct {
 	On string
 
 	netlink bool // it sends a netlink request
+	child   bool // a child of the plugin makes it
 	waits   bool // it may wait, as far as that is up to its descriptor
 }
 
@@ -131,7 +144,7 @@ func (f *Fault) Calls() []SystemCall {
 // String names the Fault, with the system call if it has happened.
 func (f *Fault) String() string {
 	what := string(f.Kind)
-	if f.Kind == Fail {
+	if f.Errno != 0 {
 		what = fmt.Sprintf("%s with %q", f.Kind, f.Errno)
 	}
 	if c, ok := f.Struck(); ok {
@@ -145,7 +158,7 @@ func (f *Fault) begins(c SystemCall) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, c)
-	if f.struck != nil || f.Kind == Fail && !c.CanFail(f.Errno) {
+	if f.struck != nil || !f.counts(c) {
 		return false
 	}
 	if f.count++; f.count != f.At || f.Kind == "" {
@@ -155,11 +168,30 @@ func (f *Fault) begins(c SystemCall) bool {
 	return true
 }
 
+// counts reports whether a call counts for At.
+func (f *Fault) counts(c SystemCall) bool {
+	switch f.Kind {
+	case Fail:
+		return c.CanFail(f.Errno)
+	case KillAlone:
+		return c.child
+	case LoseAnswer:
+		return c.netlink && (f.Errno != syscall.EINTR || c.waits)
+	}
+	return true
+}
+
 // over reports whether there is nothing left to happen.
 func (f *Fault) over() bool {
 	_, ok := f.Struck()
 	return ok
 }
+
+// ByChild reports whether a child of the plugin makes the call, not the plugin itself.
+func (c SystemCall) ByChild() bool { return c.child }
+
+// CanLose reports whether the call is a netlink request, whose answer can be lost.
+func (c SystemCall) CanLose() bool { return c.netlink }
 
 // CanFail reports whether the call may fail with an error, by its manual page or in a
 // file system that is on a network or full; see [Fault.Errno]. Of errors that are not

@@ -23,12 +23,16 @@ import (
 	"github.com/cnikit/cnikit/types"
 )
 
-// orphanLimit is how long the children of a plugin may go on after its end.
-const orphanLimit = 2 * time.Second
+// orphanLimit is how long the children of a plugin may go on after its end, and aloneLimit
+// that of [KillAlone], which wants to see what they do.
+const (
+	orphanLimit = 2 * time.Second
+	aloneLimit  = 30 * time.Second
+)
 
 // Start runs a process under the Fault, for [Runtime.Start]. Unlike cmd.Start it returns
 // when the process and its children have ended; cmd.Wait then returns at once. Children
-// that go on two seconds longer than the process are killed.
+// that go on two seconds longer than the process are killed, with [KillAlone] half a minute.
 //
 // The process has the namespaces of the calling thread, so that a caller which has entered
 // some calls Start there.
@@ -61,6 +65,9 @@ func (f *Fault) Start(cmd *exec.Cmd) error {
 		t.finish()
 		return errors.Join(fmt.Errorf("trace %s: %w", cmd.Path, err), cmd.Wait())
 	}
+	if len(t.late) > 0 {
+		return errors.Join(fmt.Errorf("%v: the plugin has ended, and yet %v", f, t.late), cmd.Wait())
+	}
 	return nil
 }
 
@@ -81,6 +88,9 @@ type tracer struct {
 	threads map[int]*thread // by their number
 	sockets map[string]int  // protocols of netlink sockets, by what /proc calls these
 	refused *refusal
+	lost    string       // the socket whose next answer is lost
+	ended   bool         // the process has, which was killed alone
+	late    []SystemCall // what children changed after that
 }
 
 // A thread is one that is followed.
@@ -119,6 +129,13 @@ func (t *tracer) run() error {
 		tid, ended, err := t.next()
 		if err != nil {
 			return err
+		}
+		if first && tid != t.leader {
+			// A child of one that was killed while it made that: nobody has told of it.
+			if err := bury(tid); err != nil {
+				return err
+			}
+			continue
 		}
 		if ended && tid == t.leader {
 			t.finish()
@@ -205,8 +222,13 @@ func (t *tracer) follows(tid int) bool {
 // finish waits for those that outlive the process.
 func (t *tracer) finish() {
 	delete(t.threads, t.leader)
-	deadline := time.Now().Add(orphanLimit)
+	limit := orphanLimit
+	if t.fault.Kind == KillAlone && t.fault.over() {
+		t.ended, limit = true, aloneLimit
+	}
+	deadline := time.Now().Add(limit)
 	for len(t.threads) > 0 {
+		news := false
 		for tid := range t.threads {
 			var status unix.WaitStatus
 			got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD|unix.WNOHANG, nil)
@@ -214,6 +236,7 @@ func (t *tracer) finish() {
 			case err != nil || got == tid && !status.Stopped():
 				delete(t.threads, tid)
 			case got == tid:
+				news = true
 				if signal, err := t.stopped(tid, status); err == nil {
 					_ = t.resume(tid, signal) // gone if not
 				}
@@ -222,7 +245,24 @@ func (t *tracer) finish() {
 		if time.Now().After(deadline) {
 			t.kill()
 		}
-		time.Sleep(200 * time.Microsecond)
+		if !news {
+			time.Sleep(200 * time.Microsecond)
+		}
+	}
+}
+
+// bury ends a thread that an earlier execution on this thread has left, and waits for it.
+func bury(tid int) error {
+	_ = unix.Kill(tid, unix.SIGKILL) // gone if not
+	for {
+		var status unix.WaitStatus
+		_, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
+		switch {
+		case errors.Is(err, unix.ECHILD) || err == nil && !status.Stopped():
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return err
+		}
 	}
 }
 
@@ -236,7 +276,7 @@ func (t *tracer) kill() {
 // resume lets a thread go on, with a signal if that is not zero, to its next system call
 // as long as these matter.
 func (t *tracer) resume(tid int, signal unix.Signal) error {
-	if t.fault.over() && t.refused == nil && t.thread(tid).after == nil {
+	if t.fault.over() && t.fault.Kind != KillAlone && t.refused == nil && t.lost == "" && t.thread(tid).after == nil {
 		return unix.PtraceCont(tid, int(signal))
 	}
 	return unix.PtraceSyscall(tid, int(signal))
@@ -310,6 +350,9 @@ func (t *tracer) syscall(tid int, th *thread) error {
 
 // begins deals with a system call that has not begun yet.
 func (t *tracer) begins(tid int, th *thread) error {
+	if t.interrupts(tid, th) {
+		return t.interrupt(tid, th)
+	}
 	c, ok := t.changes(tid, th.call)
 	if !ok {
 		return nil
@@ -325,7 +368,10 @@ func (t *tracer) begins(tid int, th *thread) error {
 			th.program = filepath.Base(name) // of many plugins in one executable
 		}
 	}
-	c.Program = th.program
+	c.Program, c.child = th.program, t.isChild(tid)
+	if t.ended {
+		t.late = append(t.late, c)
+	}
 	if !t.fault.begins(c) {
 		return nil
 	}
@@ -336,10 +382,21 @@ func (t *tracer) begins(tid int, th *thread) error {
 		th.after = func() error { t.kill(); return nil }
 	case Terminate:
 		return unix.Kill(t.leader, unix.SIGTERM)
+	case KillAlone:
+		return unix.Kill(t.leader, unix.SIGKILL)
 	case Fail:
 		return t.fail(tid, th)
+	case LoseAnswer:
+		socket := target(tid, th.call.args[0])
+		th.after = func() error { t.lost = socket; return nil }
 	}
 	return nil
+}
+
+// isChild reports whether a thread is one of a child of the process.
+func (t *tracer) isChild(tid int) bool {
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", t.leader, tid))
+	return err != nil
 }
 
 // fail makes the call of a thread fail.
@@ -379,6 +436,9 @@ func (t *tracer) ends(tid int, th *thread, returned int64) error {
 			t.sockets[target(tid, uint64(returned))] = int(th.call.args[2])
 		}
 	case unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_READ, unix.SYS_READV:
+		if t.lost != "" && returned > 0 {
+			return t.lose(tid, th.call, int(returned))
+		}
 		if t.refused != nil && returned > 0 {
 			return t.answer(tid, th.call, int(returned))
 		}

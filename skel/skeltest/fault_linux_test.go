@@ -158,6 +158,56 @@ func TestFault_netlink(t *testing.T) {
 	}
 }
 
+// The kernel does what it is asked for, and its answer is lost, or comes late.
+func TestFault_lostAnswer(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("ip"); err != nil {
+		nstest.Lacks(t, "program ip", err)
+	}
+	for _, tt := range []struct {
+		errno syscall.Errno
+		says  string
+	}{
+		{0, "No buffer space available"},
+		{syscall.ENOBUFS, "No buffer space available"},
+		{syscall.EINTR, ""},
+	} {
+		host := skeltest.New(t)
+		fault := &skeltest.Fault{Kind: skeltest.LoseAnswer, At: 1, Errno: tt.errno}
+		before := snapshot(t, host)
+		var stderr string
+		err := host.Do(func() (err error) {
+			_, stderr, err = script(t, fault, "mkdir a; ip route add 10.9.0.0/16 dev lo")
+			return err
+		})
+		if struck, _ := fault.Struck(); struck.String() != "ip: sendmsg RTM_NEWROUTE" {
+			t.Errorf("%v: struck %q", fault, struck)
+		}
+		if (err != nil) != (tt.says != "") || !strings.Contains(stderr, tt.says) {
+			t.Errorf("%v: ip ends with %v and says %q, want %q", fault, err, stderr, tt.says)
+		}
+		if diff := skeltest.Diff(before, snapshot(t, host)); !strings.HasPrefix(diff, "+route 10.9.0.0/16") {
+			t.Errorf("%v: changes\n%swant the route", fault, diff)
+		}
+	}
+}
+
+// Who is killed alone leaves children, which are told of if they change something then.
+func TestFault_alone(t *testing.T) {
+	t.Parallel()
+	fault := &skeltest.Fault{Kind: skeltest.KillAlone, At: 2}
+	if names, _, err := script(t, fault, ": >f; mkdir a; mkdir b; mkdir c"); err == nil || names != "a b f" && names != "a f" {
+		t.Errorf("left %q, %v, want a and f, and b perhaps: the shell is killed when its second child begins its work", names, err)
+	}
+	fault = &skeltest.Fault{Kind: skeltest.KillAlone, At: 1}
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-c", "(mkdir a; while read -r _ _ state _ </proc/$$/stat && test $state != Z; do :; done; : >b) & wait")
+	cmd.Dir = dir
+	if err := fault.Start(cmd); err == nil || !strings.Contains(err.Error(), "sh: openat b") {
+		t.Errorf("Start = %v, want that the child goes on", err)
+	}
+}
+
 // What outlives a program is followed, and ended when it does not end.
 func TestFault_orphans(t *testing.T) {
 	t.Parallel()

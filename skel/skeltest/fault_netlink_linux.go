@@ -35,13 +35,13 @@ func request(protocol, tid int, c call6) string {
 	return strings.Join(slices.Compact(names), " ")
 }
 
-// waits reports whether a call that sends may wait.
+// waits reports whether a call that sends or receives may wait.
 func waits(tid int, c call6) bool {
 	flags := uint64(0)
 	switch c.number {
-	case unix.SYS_SENDTO:
+	case unix.SYS_SENDTO, unix.SYS_RECVFROM:
 		flags = c.args[3]
-	case unix.SYS_SENDMSG:
+	case unix.SYS_SENDMSG, unix.SYS_RECVMSG:
 		flags = c.args[2]
 	}
 	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, int32(c.args[0])))
@@ -217,6 +217,47 @@ func (t *tracer) answer(tid int, c call6, received int) error {
 		at := m.at + unix.SizeofNlMsghdr
 		if old := peek(tid, at, 4); len(old) == 4 && binary.NativeEndian.Uint32(old) != 0 {
 			return poke(tid, at, binary.NativeEndian.AppendUint32(nil, uint32(-int32(t.fault.Errno))))
+		}
+	}
+	return nil
+}
+
+// interrupts reports whether a thread begins to wait for the answer to be lost, and a
+// signal is to come in between.
+func (t *tracer) interrupts(tid int, th *thread) bool {
+	if t.lost == "" || t.fault.Errno != unix.EINTR {
+		return false
+	}
+	switch th.call.number {
+	case unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_READ, unix.SYS_READV:
+		return target(tid, th.call.args[0]) == t.lost && waits(tid, th.call)
+	}
+	return false
+}
+
+// interrupt makes a call fail with EINTR instead of being made.
+func (t *tracer) interrupt(tid int, th *thread) error {
+	t.lost = ""
+	if err := skipCall(tid); err != nil {
+		return err
+	}
+	th.after = func() error { return setReturn(tid, -int64(unix.EINTR)) }
+	return nil
+}
+
+// lose makes a call fail that has received an acknowledgement, as if there had been no
+// memory for that.
+func (t *tracer) lose(tid int, c call6, received int) error {
+	if t.fault.Errno == unix.EINTR || target(tid, c.args[0]) != t.lost {
+		return nil
+	}
+	for m := range messages(tid, c) {
+		if m.kind == unix.NLMSG_ERROR {
+			t.lost = ""
+			return setReturn(tid, -int64(unix.ENOBUFS))
+		}
+		if received -= (m.size + 3) &^ 3; received <= 0 {
+			return nil
 		}
 	}
 	return nil

@@ -25,8 +25,8 @@ func errnos() []syscall.Errno {
 	}
 }
 
-// TestErrors makes each call that changes something fail, with each error that fits:
-// either the plugin succeeds all the same, and has done everything, or it gives one
+// TestErrors makes each call that changes something fail, with each error that fits, and
+// each answer of the kernel get lost when it has done what it was asked for: either the plugin succeeds all the same, and has done everything, or it gives one
 // error object that names the cause, and has undone everything.
 func TestErrors(t *testing.T) {
 	t.Parallel()
@@ -38,28 +38,24 @@ func TestErrors(t *testing.T) {
 		}
 		var all []point
 		for _, errno := range errnos() {
-			// A fault counts the calls that can fail with its error.
-			fits := func(c skeltest.SystemCall) bool { return c.CanFail(errno) }
-			if calls == nil {
-				p.kind, p.errno, p.clean = skeltest.Fail, errno, byItself
-				all = append(all, p)
-				continue
-			}
-			if !fits(calls[p.at-1]) {
-				continue
-			}
-			q := p
-			q.kind, q.errno, q.clean, q.at = skeltest.Fail, errno, byItself, 0
-			for _, c := range calls[:p.at] {
-				if fits(c) {
-					q.at++
-				}
-			}
-			all = append(all, q)
+			all = append(all, p.failing(skeltest.Fail, errno, calls, func(c skeltest.SystemCall) bool { return c.CanFail(errno) })...)
 		}
-		return all
+		return append(all, p.failing(skeltest.LoseAnswer, syscall.ENOBUFS, calls, skeltest.SystemCall.CanLose)...)
 	})
 	play(ctx, t, lots, points, stays, (*stage).cope)
+}
+
+// failing returns p with an error, if it fits the call of p. A fault counts the calls that it
+// fits.
+func (p point) failing(kind skeltest.FaultKind, errno syscall.Errno, calls []skeltest.SystemCall, fits func(skeltest.SystemCall) bool) []point {
+	p.kind, p.errno, p.clean = kind, errno, byItself
+	if calls != nil {
+		if !fits(calls[p.at-1]) {
+			return nil
+		}
+		p.at = count(calls[:p.at], fits)
+	}
+	return []point{p}
 }
 
 // cope tries a point of the campaign Errors.

@@ -235,18 +235,26 @@ func (c *tally) report(t *testing.T, points []point) {
 // errMissed says that a run had fewer calls than the one that was listed.
 var errMissed = errors.New("the call was not made")
 
-// TestKill kills plugins before and after each call that changes something, and asks
-// them to end at each: nothing is left by DEL or GC, or by the plugin itself.
+// TestKill kills plugins before and after each call that changes something, without their
+// children at each of theirs, and asks them to end at each: nothing is left by DEL or GC, or
+// by the plugin itself.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	needHost(t)
 	ctx, lots := begin(t, 10*time.Second)
-	points, stays := pointsOf(t, func(p point, _ []skeltest.SystemCall) []point {
+	points, stays := pointsOf(t, func(p point, calls []skeltest.SystemCall) []point {
 		var all []point
 		add := func(kind skeltest.FaultKind, clean string) {
 			q := p
 			q.kind, q.clean = kind, clean
 			all = append(all, q)
+		}
+		if calls != nil && calls[p.at-1].ByChild() {
+			alone := point{scene: p.scene, path: p.path, fresh: p.fresh, command: p.command, kind: skeltest.KillAlone}
+			alone.at = count(calls[:p.at], skeltest.SystemCall.ByChild)
+			for _, alone.clean = range []string{byDel, byGC} {
+				all = append(all, alone)
+			}
 		}
 		for _, kind := range []skeltest.FaultKind{skeltest.KillBefore, skeltest.KillAfter} {
 			add(kind, byDel)
@@ -260,6 +268,16 @@ func TestKill(t *testing.T) {
 		return all
 	})
 	play(ctx, t, lots, points, stays, (*stage).survive)
+}
+
+// count counts the calls of which something is so.
+func count(calls []skeltest.SystemCall, is func(skeltest.SystemCall) bool) (n int) {
+	for _, c := range calls {
+		if is(c) {
+			n++
+		}
+	}
+	return n
 }
 
 // A GC that is killed half-way leaves nothing that DEL does not find: not the claim to a

@@ -4,6 +4,7 @@ package skeltest
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,7 @@ import (
 // drivenRules are the rules that [ExamineRuntime] judges and [Recorder.Examine] does not.
 var drivenRules = set(`CONF-003 CONF-007 CONF-010 CONF-013 CONF-014 CONF-016 CONF-017 CONF-018 CONF-020 CONF-021 CONF-022 CONF-023
 	CONF-024 CONF-025 CONF-026 CONF-027 CONF-028 CONF-042 CONF-043 PROTO-002 PROTO-003 PROTO-004 PROTO-026 CHAIN-027 CHAIN-029 RES-037 RES-043 RES-044
-	ERR-023 ERR-024 ERR-029 CACHE-001 CACHE-002 CACHE-007 CACHE-009 CACHE-014`)
+	ERR-017 ERR-023 ERR-024 ERR-029 CACHE-001 CACHE-002 CACHE-006 CACHE-007 CACHE-009 CACHE-010 CACHE-014`)
 
 // scenarios are all stories.
 func scenarios() []scenario {
@@ -23,6 +24,7 @@ func scenarios() []scenario {
 		{name: "a life", since: types.V010, play: life},
 		{name: "ADD fails", since: types.V030, play: addFails},
 		{name: "DEL fails", since: types.V040, play: delFails},
+		{name: "ADD fails for now", play: addFailsForNow},
 		{name: "CHECK fails", since: types.V040, play: checkFails},
 		{name: "CHECK of what is not attached", play: checkNothing},
 		{name: "too old for CHECK, STATUS and GC", since: types.V031, until: types.V031, play: tooOld},
@@ -35,6 +37,9 @@ func scenarios() []scenario {
 		{name: "a choice of versions", play: choice},
 		{name: "another version at DEL", play: newVersion},
 		{name: "a restart", play: restart},
+		{name: "GC after a restart", play: collectAfterRestart},
+		{name: "a plugin without VERSION", play: withoutVersion},
+		{name: "a plugin with VERSION of 0.2.0", play: oldVersion},
 		{name: "names that look alike", play: lookAlike},
 		{name: "a cache that nobody can read", play: spoiled, blind: true},
 		{name: "a cache that nobody can write", play: blocked, blind: true},
@@ -111,6 +116,20 @@ func addFails(d *drive) {
 	d.breaks("two", types.CommandAdd)
 	_, err := d.add(d.container(0))
 	d.tells(err, "ADD-016", "ADD")
+}
+
+// addFailsForNow has a plugin that asks to be tried again later. Callers do that, and the
+// runtime has to let them. That they are told of the error is for other stories.
+func addFailsForNow(d *drive) {
+	d.list("")
+	d.answer("two", types.CommandAdd, Answer{Stdout: `{"cniVersion":"VERSION","code":11,"msg":"` + toldToFail + `"}`, Exit: 1})
+	if _, err := d.add(d.container(0)); err == nil {
+		return
+	}
+	d.must(errors.Join(d.recorder.Revert("two", types.CommandAdd), d.recorder.Forget()))
+	_, err := d.add(d.container(0))
+	d.works(err, "ERR-017", "ADD after one that failed for now")
+	d.works(d.del(d.container(0)), "DEL-018", "DEL")
 }
 
 func delFails(d *drive) {
@@ -307,6 +326,74 @@ func restart(d *drive) {
 	d.works(d.del(a), "CACHE-001", "DEL after a restart")
 	d.hasPrevious(d.last("one", types.CommandDel), true, "CACHE-001", "DEL after a restart")
 	d.must(d.recorder.Forget()) // what is wrong with it is wrong because of the restart
+}
+
+// collectAfterRestart has a runtime detach by GC what another process of it attached, of
+// which it knows nothing but what was kept.
+func collectAfterRestart(d *drive) {
+	d.list("", `,"capabilities":{"mac":true}`)
+	a := d.container(0)
+	a.Args, a.Capabilities = "IgnoreUnknown=1;K8S_POD_NAME=web-0", rawCapabilities("mac", `"02:00:00:00:00:07"`)
+	_, err := d.add(a)
+	d.works(err, "ADD-016", "ADD")
+	d.private()
+	d.start()
+	d.works(d.gc(), "CACHE-006", "GC after a restart")
+	add, del := d.last("one", types.CommandAdd), d.last("one", types.CommandDel)
+	if add != nil && del != nil {
+		both := []*Record{add, del}
+		key := differs(add, del, "CNI_PATH")
+		d.expect(key == "", "CACHE-006", d.v, both, "for a DEL by GC after a restart, %s is %q, and was %q for ADD", key, variable(del.Environ, key), variable(add.Environ, key))
+		before, after := add.object()["runtimeConfig"], del.object()["runtimeConfig"]
+		d.expect(sameJSON(before, after), "CACHE-006", d.v, both, "for a DEL by GC after a restart, runtimeConfig is %s, and was %s for ADD", asJSON(after), asJSON(before))
+	}
+	d.must(d.recorder.Forget()) // what is wrong with it is wrong because of the restart
+}
+
+// private judges who may read what a runtime keeps, if it keeps it in its directory.
+func (d *drive) private() {
+	d.must(filepath.WalkDir(d.setup.CacheDir, func(path string, e os.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			d.that(info.Mode().Perm()&0o077 == 0, "CACHE-010", "%s, which the runtime keeps, has mode %v", filepath.Base(path), info.Mode())
+		}
+		return err
+	}))
+}
+
+// withoutVersion has a plugin that does not know VERSION, and one that answers as none
+// may. What comes of an ADD is the runtime's decision.
+func withoutVersion(d *drive) {
+	d.list("")
+	for _, a := range []Answer{{Stdout: `{"code":4,"msg":"unknown CNI_COMMAND: VERSION"}`, Exit: 1}, {Exit: 1}} {
+		d.answer("one", types.CommandVersion, a)
+		d.start()
+		if _, err := d.add(d.container(0)); err == nil {
+			d.works(d.del(d.container(0)), "DEL-018", "DEL")
+		}
+	}
+	d.judgeVersions(d.records())
+	d.must(d.recorder.Forget()) // which commands are sent is not the matter here
+}
+
+// oldVersion has plugins whose answer to VERSION has no list.
+func oldVersion(d *drive) {
+	d.list("")
+	for _, text := range []string{`{"cniVersion":"0.2.0"}`, `{"cniVersion":"1.1.0"}`} {
+		d.answer("one", types.CommandVersion, Answer{Stdout: text})
+		d.start()
+		if _, err := d.add(d.container(0)); err == nil {
+			d.works(d.del(d.container(0)), "DEL-018", "DEL")
+		}
+	}
+	d.judgeVersions(d.records())
+	d.must(d.recorder.Forget()) // which commands are sent is not the matter here
 }
 
 // lookAlike has networks and containers whose names give the same when joined.

@@ -223,3 +223,51 @@ func TestRecorder_Examine(t *testing.T) {
 		t.Error("what binds runtimes is no failure in a report about one")
 	}
 }
+
+// The networks of a container are torn down in the reverse of the order in which they
+// were set up, unless something comes in between: LIFE/018.
+func TestRecorder_Examine_networks(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, version, story string
+		want                 string
+	}{
+		{"in reverse", "0.4.0", "ADD a, ADD b, ADD c, DEL c, DEL b, DEL a", ""},
+		{"in the same order", "0.4.0", "ADD a, ADD b, DEL a, DEL b", "LIFE/018"},
+		{"two of three", "0.4.0", "ADD a, ADD b, ADD c, DEL c, DEL a, DEL b", "LIFE/018"},
+		{"one is detached and the container lives on", "0.4.0", "ADD a, ADD b, DEL a, ADD c, DEL c, DEL b", ""},
+		{"once more", "0.4.0", "ADD a, ADD b, DEL b, DEL b, DEL a", ""},
+		{"a version that does not say so", "1.0.0", "ADD a, ADD b, DEL a, DEL b", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRecorder(t, "rec")
+			sandbox := filepath.Join(t.TempDir(), "ns")
+			if err := os.WriteFile(sandbox, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			results := map[string]string{}
+			for step := range strings.SplitSeq(tt.story, ", ") {
+				command, name, _ := strings.Cut(step, " ")
+				conf := `{"cniVersion":"` + tt.version + `","name":"` + name + `","type":"rec"`
+				if previous := results[name]; command == "DEL" && previous != "" {
+					conf += `,"prevResult":` + previous
+				}
+				stdout, _ := record(t, r, "rec", conf+"}", "CNI_COMMAND="+command, "CNI_CONTAINERID=c1", "CNI_IFNAME=eth-"+name, "CNI_NETNS="+sandbox, "CNI_PATH="+r.Dir)
+				results[name] = stdout
+			}
+			var networks []*types.Network
+			for _, name := range []string{"a", "b", "c"} {
+				networks = append(networks, network(t, `{"cniVersion":"`+tt.version+`","name":"`+name+`","plugins":[{"type":"rec"}]}`))
+			}
+			report, err := r.Examine(networks...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(broken(report), " "); got != ids(tt.want) {
+				t.Errorf("broken rules = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

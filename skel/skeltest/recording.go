@@ -116,6 +116,14 @@ var twins = map[string]string{
 	"LIFE-023": "GC-016", "PROTO-005": "PROTO-028", "ARG-001": "PROTO-027",
 }
 
+// unseen says why rules that demand something of a runtime are not judged.
+var unseen = map[string]string{
+	"CACHE-011": "where and how a runtime keeps what it knows is its own affair; that it knows it is for CACHE-001 and CACHE-006",
+	"LIFE-002":  "no plugin is told when the namespace goes, and after its last DEL nobody knows whether it is still in use",
+	"LIFE-015":  "that a DEL is still to come does not show; for what failed there is ADD-018, and for what is not valid any more GC-013",
+	"LIFE-016":  "the administrator changes a configuration, and a runtime may send what it finds or what it has kept",
+}
+
 // unjudged says why nothing is known about a rule.
 func unjudged(rule Rule) (Status, string) {
 	switch {
@@ -129,6 +137,9 @@ func unjudged(rule Rule) (Status, string) {
 		return NotApplicable, "nothing was recorded that it is about"
 	case drivenRules[rule.ID]:
 		return NotApplicable, "it takes a runtime that is driven; see ExamineRuntime"
+	}
+	if why := unseen[rule.ID]; why != "" {
+		return NotTestable, why
 	}
 	return NotTestable, "it does not show in what plugins are sent"
 }
@@ -164,6 +175,8 @@ func (l *ledger) judge(networks []*types.Network, recorders []string, records []
 		operations = append(operations, t.judge()...)
 	}
 	l.judgeOverlaps(operations)
+	l.judgeNetworks(operations)
+	l.judgeVersions(records)
 	for i, r := range records {
 		if r.Command == types.CommandVersion {
 			l.judgeVersionCall(&records[i])

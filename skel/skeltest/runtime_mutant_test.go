@@ -106,6 +106,12 @@ func (r *slowRuntime) path(network string, a skeltest.Attachment) string {
 }
 
 func (r *slowRuntime) keep(network string, a skeltest.Attachment, result []byte) error {
+	if r.is("forgets the arguments") {
+		a.Args = ""
+	}
+	if r.is("forgets the capabilities") {
+		a.Capabilities = nil
+	}
 	data, err := json.Marshal(kept{network, a, result})
 	if err != nil {
 		return err
@@ -116,7 +122,11 @@ func (r *slowRuntime) keep(network string, a skeltest.Attachment, result []byte)
 		}
 		return err
 	}
-	return os.WriteFile(r.path(network, a), data, 0o600)
+	mode := os.FileMode(0o600)
+	if r.is("a cache for everybody") {
+		mode = 0o644
+	}
+	return os.WriteFile(r.path(network, a), data, mode)
 }
 
 // cached returns what is kept; nil if there is nothing.
@@ -204,12 +214,25 @@ func (r *slowRuntime) Add(ctx context.Context, network string, a skeltest.Attach
 		return nil, err
 	}
 	defer r.exclusively(a)()
+	if r.is("asks for versions in vain") || r.is("asks for versions") {
+		if err := r.ask(ctx, n); err != nil && r.is("asks for versions") {
+			return nil, err
+		}
+	}
+	if r.is("gives up for good") {
+		if _, err := os.Stat(r.setup.ConfDir + "/failed"); err == nil {
+			return nil, errors.New("it failed before")
+		}
+	}
 	if r.is("adds twice") && a.Args != "" {
 		if _, err := r.chain(ctx, n, a); err != nil {
 			return nil, err
 		}
 	}
 	result, err := r.chain(ctx, n, a)
+	if e := (*types.Error)(nil); errors.As(err, &e) && e.Code == types.ErrTryAgainLater && r.is("gives up for good") {
+		err = errors.Join(err, os.WriteFile(r.setup.ConfDir+"/failed", nil, 0o600))
+	}
 	if err == nil {
 		err = r.keep(network, a, result)
 	}
@@ -230,6 +253,24 @@ func (r *slowRuntime) Add(ctx context.Context, network string, a skeltest.Attach
 		return []byte("{}"), nil
 	}
 	return nil, errors.Join(err, cleaned)
+}
+
+// ask asks each plugin for its versions, and fails if the one of the network is not among
+// them.
+func (r *slowRuntime) ask(ctx context.Context, n *types.Network) error {
+	for _, p := range n.Plugins {
+		s := &sending{text: []byte(`{"cniVersion":"1.1.0"}`), env: map[string]string{
+			"CNI_COMMAND": "VERSION", "CNI_NETNS": "dummy", "CNI_IFNAME": "dummy", "CNI_PATH": "dummy",
+		}}
+		if err := r.execute(ctx, p.Type, s); err != nil {
+			return err
+		}
+		var answer struct{ SupportedVersions []string }
+		if err := json.Unmarshal(s.stdout, &answer); s.exit != 0 || err != nil || !slices.Contains(answer.SupportedVersions, n.CNIVersion.String()) {
+			return fmt.Errorf("plugin %s does not support version %s", p.Type, n.CNIVersion)
+		}
+	}
+	return nil
 }
 
 // chain runs ADD for each plugin.
@@ -582,7 +623,7 @@ func flaws() []flaw {
 		})},
 		{name: "another environment for the second plugin", rules: "PROTO/037", send: notFirst(func(s *sending) { s.env["CNI_PATH"] += ":/other" + strconv.Itoa(s.position) })},
 		{name: "other arguments for CHECK", rules: "PROTO/038", send: sends(check, variable("CNI_ARGS", "IgnoreUnknown=0"))},
-		{name: "other arguments for DEL", rules: "PROTO/039", send: sends(del, variable("CNI_ARGS", "IgnoreUnknown=0"))},
+		{name: "other arguments for DEL", rules: "PROTO/039 CACHE/006", send: sends(del, variable("CNI_ARGS", "IgnoreUnknown=0"))},
 		{name: "one version for each plugin", rules: "VER/020 CHAIN/001", send: sends(status, notFirst(put("cniVersion", "1.0.0")))},
 		{name: "a version that nobody offers", rules: "CHAIN/001", send: sends(gc, put("cniVersion", "1.2.0"))},
 		{name: "not the highest version", rules: "CONF/004", load: func(n *types.Network) {
@@ -605,7 +646,7 @@ func flaws() []flaw {
 			}
 		})},
 		{name: "no capabilities", rules: "CHAIN/006", send: remove("runtimeConfig")},
-		{name: "no capabilities for DEL", rules: "CHAIN/009", send: sends(del, remove("runtimeConfig"))},
+		{name: "no capabilities for DEL", rules: "CHAIN/009 CACHE/006", send: sends(del, remove("runtimeConfig"))},
 		{name: "a port that is text", rules: "CAP/002", send: func(s *sending) {
 			if c, ok := s.conf["runtimeConfig"].(map[string]any); ok {
 				c["portMappings"] = []any{map[string]any{"hostPort": "8080", "containerPort": "80"}}
@@ -712,6 +753,12 @@ func flaws() []flaw {
 		// What is kept.
 		{name: "joins the names of the cache with a dash", rules: "CACHE/002"},
 		{name: "does without a cache that cannot be written", rules: "CACHE/009"},
+		{name: "a cache for everybody", rules: "CACHE/010"},
+		{name: "forgets the arguments", rules: "CACHE/006"},
+		{name: "forgets the capabilities", rules: "CACHE/006"},
+		{name: "asks for versions"},
+		{name: "asks for versions in vain", rules: "VER/016 VER/017"},
+		{name: "gives up for good", rules: "ERR/017"},
 		{name: "collects without a cache that can be read", rules: "CACHE/014"},
 		{name: "checks with a cache that cannot be read", rules: "CACHE/007"},
 		{name: "does not delete with a cache that cannot be read", rules: "CACHE/007"},

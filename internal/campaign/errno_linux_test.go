@@ -26,8 +26,9 @@ func errnos() []syscall.Errno {
 }
 
 // TestErrors makes each call that changes something fail, with each error that fits, and
-// each answer of the kernel get lost when it has done what it was asked for: either the plugin succeeds all the same, and has done everything, or it gives one
-// error object that names the cause, and has undone everything.
+// loses each answer of the kernel, or interrupts who reads it, when the work is done:
+// either the plugin succeeds all the same, and has done everything, or it gives one error
+// object that names the cause, and has undone everything.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	needHost(t)
@@ -40,7 +41,10 @@ func TestErrors(t *testing.T) {
 		for _, errno := range errnos() {
 			all = append(all, p.failing(skeltest.Fail, errno, calls, func(c skeltest.SystemCall) bool { return c.CanFail(errno) })...)
 		}
-		return append(all, p.failing(skeltest.LoseAnswer, syscall.ENOBUFS, calls, skeltest.SystemCall.CanLose)...)
+		for _, errno := range []syscall.Errno{syscall.ENOBUFS, syscall.EINTR} {
+			all = append(all, p.failing(skeltest.LoseAnswer, errno, calls, func(c skeltest.SystemCall) bool { return c.CanLose(errno) })...)
+		}
+		return all
 	})
 	play(ctx, t, lots, points, stays, (*stage).cope)
 }

@@ -176,7 +176,7 @@ func (f *Fault) counts(c SystemCall) bool {
 	case KillAlone:
 		return c.child
 	case LoseAnswer:
-		return c.netlink && (f.Errno != syscall.EINTR || c.waits)
+		return c.CanLose(f.Errno)
 	}
 	return true
 }
@@ -190,8 +190,11 @@ func (f *Fault) over() bool {
 // ByChild reports whether a child of the plugin makes the call, not the plugin itself.
 func (c SystemCall) ByChild() bool { return c.child }
 
-// CanLose reports whether the call is a netlink request, whose answer can be lost.
-func (c SystemCall) CanLose() bool { return c.netlink }
+// CanLose reports whether the call is a netlink request, whose answer can be lost with an
+// error; see [Fault.Errno].
+func (c SystemCall) CanLose(errno syscall.Errno) bool {
+	return c.netlink && (errno != syscall.EINTR || c.waits)
+}
 
 // CanFail reports whether the call may fail with an error, by its manual page or in a
 // file system that is on a network or full; see [Fault.Errno]. Of errors that are not

@@ -155,9 +155,60 @@ func (d *DNS) UnmarshalJSON(data []byte) error {
 }
 
 // MarshalJSON implements [json.Marshaler].
-func (d DNS) MarshalJSON() ([]byte, error) {
+func (d DNS) MarshalJSON() ([]byte, error) { return marshal(d.schema(), nil) }
+
+// UnmarshalJSON implements [json.Unmarshaler], for the configuration of a plugin that
+// lists interfaces as a result does.
+func (i *Interface) UnmarshalJSON(data []byte) error {
+	return unmarshal(i, data, (*Interface).schema, Interface.validate)
+}
+
+// MarshalJSON implements [json.Marshaler], in the schema of the newest version.
+func (i Interface) MarshalJSON() ([]byte, error) { return marshal(i.schema(), i.validate()) }
+
+// UnmarshalJSON implements [json.Unmarshaler], for the configuration of a plugin that
+// lists addresses as a result does.
+func (ip *IP) UnmarshalJSON(data []byte) error {
+	return unmarshal(ip, data, (*IP).schema, IP.validate)
+}
+
+// MarshalJSON implements [json.Marshaler], in the schema of the newest version.
+func (ip IP) MarshalJSON() ([]byte, error) { return marshal(ip.schema(), ip.validate()) }
+
+// UnmarshalJSON implements [json.Unmarshaler], for the configuration of a plugin that
+// lists routes as a result does.
+func (r *Route) UnmarshalJSON(data []byte) error {
+	return unmarshal(r, data, (*Route).schema, func(got Route) error { return got.validate(Newest) })
+}
+
+// MarshalJSON implements [json.Marshaler], in the schema of the newest version.
+func (r Route) MarshalJSON() ([]byte, error) { return marshal(r.schema(), r.validate(Newest)) }
+
+// unmarshal reads an object of the result by itself. Null leaves it as it is, as
+// everywhere in encoding/json.
+func unmarshal[T any](to *T, data []byte, schema func(*T) schema, validate func(T) error) error {
+	doc := node{raw: data}
+	if doc.isNull() {
+		return nil
+	}
+	var got T
+	err := doc.read(schema(&got))
+	if err == nil {
+		err = validate(got)
+	}
+	if err == nil {
+		*to = got
+	}
+	return under(here, err)
+}
+
+// marshal writes an object of the result by itself, unless it is not valid.
+func marshal(s schema, invalid error) ([]byte, error) {
+	if err := errors.Join(invalid, s.validate()); err != nil {
+		return nil, err
+	}
 	var o object
-	o.object(d.schema(), Newest)
+	o.object(s, Newest)
 	return o.buf, nil
 }
 
@@ -314,8 +365,8 @@ func (r *Result) Validate() error { return r.unmapped().validate(Newest) }
 
 func (r *Result) validate(v Version) error {
 	for i, itf := range r.Interfaces {
-		if itf.Name == "" {
-			return invalid(at("interfaces", i)+".name", "is missing")
+		if err := itf.validate(); err != nil {
+			return under(at("interfaces", i), err)
 		}
 	}
 	for i, ip := range r.IPs {
@@ -332,6 +383,23 @@ func (r *Result) validate(v Version) error {
 }
 
 func (r *Result) validateIP(ip IP) error {
+	if err := ip.validate(); err != nil {
+		return err
+	}
+	if ip.Interface.Set && (ip.Interface.Value < 0 || ip.Interface.Value >= len(r.Interfaces)) {
+		return invalid("interface", strconv.Itoa(ip.Interface.Value)+" is no position in interfaces, which has "+strconv.Itoa(len(r.Interfaces)))
+	}
+	return nil
+}
+
+func (i Interface) validate() error {
+	if i.Name == "" {
+		return invalid("name", "is missing")
+	}
+	return nil
+}
+
+func (ip IP) validate() error {
 	switch {
 	case !ip.Address.IsValid():
 		return invalid("address", "is missing")
@@ -339,8 +407,6 @@ func (r *Result) validateIP(ip IP) error {
 		return invalid("gateway", ip.Gateway.String()+" has a zone")
 	case ip.Gateway.IsValid() && ip.Gateway.Is4() != ip.Address.Addr().Is4():
 		return invalid("gateway", ip.Gateway.String()+" is not of the family of the address "+ip.Address.String())
-	case ip.Interface.Set && (ip.Interface.Value < 0 || ip.Interface.Value >= len(r.Interfaces)):
-		return invalid("interface", strconv.Itoa(ip.Interface.Value)+" is no position in interfaces, which has "+strconv.Itoa(len(r.Interfaces)))
 	}
 	return nil
 }

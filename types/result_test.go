@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -270,4 +271,57 @@ func TestResult_JSON(t *testing.T) {
 	}
 	wantError(t, "Unmarshal", json.Unmarshal([]byte(`[]`), &holder.R), types.ErrDecodingFailure, "(value): [] is not valid; want an object")
 	wantError(t, "Unmarshal", json.Unmarshal([]byte(`{"ips":[{"address":5}]}`), &holder.R), types.ErrDecodingFailure, "(value).ips[0].address: 5 ")
+}
+
+// A plugin may list in its configuration what a result lists, and gets all of it by the
+// rules of a result: any spelling of keys, unknown members, and errors by their paths.
+func TestParts_JSON(t *testing.T) {
+	t.Parallel()
+	type conf struct {
+		Routes     []types.Route     `json:"routes"`
+		Addresses  []types.IP        `json:"addresses"`
+		Interfaces []types.Interface `json:"links"`
+		Default    types.Route       `json:"default"`
+	}
+	const members = `"routes":[{"DST":"10.1.2.3/8","gw":"10.0.0.1","mtu":1400,"table":0,"scope":253,"x":9007199254740993}],` +
+		`"addresses":[{"address":"::ffff:10.0.0.2/120","gateway":"10.0.0.1"}],"links":[{"name":"eth0","mtu":1500}],"default":null`
+	request, err := types.ParsePluginConfig([]byte(`{"cniVersion":"1.1.0","name":"net",` + members + `}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got conf
+	if err := request.Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(map[string]any{"addresses": got.Addresses, "links": got.Interfaces, "routes": got.Routes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"addresses":[{"address":"10.0.0.2/24","gateway":"10.0.0.1"}],"links":[{"name":"eth0","mtu":1500}],` +
+		`"routes":[{"dst":"10.0.0.0/8","gw":"10.0.0.1","mtu":1400,"table":0,"scope":253,"x":9007199254740993}]}`
+	if string(data) != want {
+		t.Errorf("read and written = %s, want %s", data, want)
+	}
+	for members, want := range map[string]string{
+		`"routes":[{"dst":"10.0.0.0/8","table":-1}]`:                  "routes[0].table: -1 is out of range; want 0 to 4294967295",
+		`"routes":[{"dst":"10.0.0.0/8"},{"gw":"10.0.0.1"}]`:           "routes[1].dst: is missing",
+		`"default":{"dst":5}`:                                         "default.dst: 5 is not valid",
+		`"addresses":[{"gateway":"10.0.0.1"}]`:                        "addresses[0].address: is missing",
+		`"addresses":[{"address":"10.0.0.2/24","gateway":"fd00::1"}]`: "addresses[0].gateway: fd00::1 is not of the family",
+		`"links":[{"mtu":1500}]`:                                      "links[0].name: is missing",
+		`"links":[[]]`:                                                "links[0]: [] is not valid; want an object",
+	} {
+		request, err := types.ParsePluginConfig([]byte(`{"cniVersion":"1.1.0","name":"net",` + members + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := request.Decode(&conf{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Decode(%s) = %v, want %q", members, err, want)
+		}
+	}
+	for _, v := range []any{types.Route{}, types.IP{}, types.Interface{}, types.Route{Dst: netip.MustParsePrefix("10.0.0.0/8"), Extra: map[string]json.RawMessage{"x": json.RawMessage("{")}}} {
+		if data, err := json.Marshal(v); err == nil {
+			t.Errorf("Marshal(%+v) = %s, want an error", v, data)
+		}
+	}
 }

@@ -82,14 +82,11 @@ func ParseMark(comment string) (Owner, bool) {
 // shorten returns a text of 33 bytes that stands for s.
 func shorten(s string) string { return "#" + hash(s) }
 
-// hash returns 32 hexadecimal digits that stand for the parts, which may hold
-// anything: their borders are part of it (C-54).
-func hash(parts ...string) string {
-	h := sha256.New()
-	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+// hash returns 32 hexadecimal digits that stand for s. An owner is hashed as its mark, in
+// which the borders of the names show (C-54).
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:16])
 }
 
 // maxName is the longest network name that becomes part of the name of a table as it

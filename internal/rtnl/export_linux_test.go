@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,9 @@ var ErrMalformed = errMalformed
 func UntilConsistent(ctx context.Context, list func() error) error {
 	return untilConsistent(ctx, list)
 }
+
+// NextAtOnce is how many links are removed at once after so many took so long.
+func NextAtOnce(atOnce int, took time.Duration) int { return nextAtOnce(atOnce, took) }
 
 // DecodeAll decodes the body of a message in every way there is.
 func DecodeAll(body []byte) {

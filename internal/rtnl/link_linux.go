@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net"
-	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -202,9 +202,15 @@ func (c *Conn) DelLink(ctx context.Context, index int) error {
 	return c.execute(ctx, newRequest(unix.RTM_DELLINK, 0, (&LinkSpec{Index: index}).header()))
 }
 
-// deletedAtOnce is how many links one message removes. The lock of all links is held
-// meanwhile, and what was done remains when the time is over.
-const deletedAtOnce = 64
+// mostAtOnce is how many links one message removes at most. The kernel holds the lock of
+// all links meanwhile, and nothing stops it; what was done remains when the time is over.
+// Where a link takes long, as one does that has the kernel walk thousands of routes,
+// there are fewer at once, so that others get their turn.
+const (
+	mostAtOnce  = 64
+	firstAtOnce = 8
+	longAtOnce  = 200 * time.Millisecond
+)
 
 // DelLinks removes links, in much less time than [Conn.DelLink] does: each removal makes the
 // kernel wait for a grace period, some 30 ms, and here many share one. The links become
@@ -215,13 +221,26 @@ const deletedAtOnce = 64
 // Kernel: net/core/rtnetlink.c (rtnl_group_dellink), since 3.10.
 func (c *Conn) DelLinks(ctx context.Context, indexes []int) error {
 	var errs []error
-	for some := range slices.Chunk(indexes, deletedAtOnce) {
-		errs = append(errs, c.delGroup(ctx, some))
-		if ctx.Err() != nil {
-			break
-		}
+	for atOnce := firstAtOnce; len(indexes) > 0 && ctx.Err() == nil; {
+		n := min(atOnce, len(indexes))
+		start := time.Now()
+		errs = append(errs, c.delGroup(ctx, indexes[:n]))
+		indexes = indexes[n:]
+		atOnce = nextAtOnce(atOnce, time.Since(start))
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err == nil && len(indexes) > 0 {
+		err = fmt.Errorf("%d links are left: %w", len(indexes), context.Cause(ctx))
+	}
+	return err
+}
+
+// nextAtOnce returns how many links to remove at once after so many took so long.
+func nextAtOnce(atOnce int, took time.Duration) int {
+	if took > longAtOnce {
+		return max(1, atOnce/2)
+	}
+	return min(mostAtOnce, 2*atOnce)
 }
 
 // delGroup removes links by one message.

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -227,6 +228,33 @@ func TestConn_DelLink(t *testing.T) {
 	}
 	if err := c.DelLink(ctx, l.Index); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("second DelLink = %v, want %v", err, fs.ErrNotExist)
+	}
+}
+
+// Nobody waits long for the lock of all links, whatever one of them takes; where they go
+// fast, many go at once.
+func TestNextAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		perLink time.Duration
+		want    int // in the end
+	}{
+		{time.Second, 1},
+		{40 * time.Millisecond, 4},
+		{time.Millisecond, 64},
+		{0, 64},
+	} {
+		n := 8
+		for range 20 {
+			n = rtnl.NextAtOnce(n, time.Duration(n)*tt.perLink)
+			if n < 1 || n > 64 {
+				t.Fatalf("%d links at once, want 1 to 64", n)
+			}
+		}
+		// It goes to and fro around what takes as long as it may.
+		if n != tt.want && n != 2*tt.want {
+			t.Errorf("%d links at once where each takes %v, want %d", n, tt.perLink, tt.want)
+		}
 	}
 }
 

@@ -66,6 +66,16 @@ func (x *examiner) examine(o ExamineOptions) []Outcome {
 		}
 		jobs = append(jobs, these...)
 	}
+	// Those that are done once are the long ones: the rest is not to wait for them at the end.
+	slices.SortStableFunc(jobs, func(a, b job) int {
+		if a.check.once == b.check.once {
+			return 0
+		}
+		if a.check.once {
+			return -1
+		}
+		return 1
+	})
 	parallel := o.Parallel
 	if parallel <= 0 {
 		parallel = 2 * runtime.GOMAXPROCS(0)

@@ -5,6 +5,7 @@ package firewall
 import (
 	"context"
 	"errors"
+	"os/exec"
 )
 
 // portMapper is what a backend does.
@@ -118,6 +119,11 @@ func (h *Host) DelPortMap(ctx context.Context, o Owner) error {
 	ports := iptPortMap{host: h}
 	chains := ports.chains(o)
 	old, err := ports.list(ctx, o.Network)
+	if errors.Is(err, exec.ErrNotFound) {
+		// The chains go all the same where they are nftables; only what they said is not known.
+		h.log.WarnContext(ctx, "stale UDP connections may go on for a while", "error", err)
+		err = nil
+	}
 	errs := []error{err}
 	var gone []Forward
 	errs = append(errs, h.removeNFT(ctx,

@@ -232,6 +232,34 @@ func TestPortmap(t *testing.T) {
 	}
 }
 
+// TestPortmap_otherBackend is a DEL for which the configuration names another backend than
+// ADD had, or the machine has lost the program: C-17.
+func TestPortmap_otherBackend(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		add, del string
+		env      []string
+	}{
+		{"nftables", "iptables", nil},
+		{"nftables", "iptables", []string{"PATH=/nowhere"}},
+		{"iptables", "nftables", nil},
+		{"iptables", "iptables", []string{"PATH=/nowhere"}},
+	} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.must(t, "ADD", "c1", conf(t, map[string]any{"backend": tt.add}))
+			h.env = tt.env
+			for range 2 {
+				h.must(t, "DEL", "c1", conf(t, map[string]any{"backend": tt.del}))
+			}
+			if left := string(h.ns.Output(t, "nft", "list", "ruleset")); strings.Contains(left, "10.1.2.2") {
+				t.Errorf("left after DEL:\n%s", left)
+			}
+		})
+	}
+}
+
 // TestPortmap_nothing asks nobody when there is nothing to map: that the backend is
 // missing is not noticed, as it is with a mapping.
 func TestPortmap_nothing(t *testing.T) {

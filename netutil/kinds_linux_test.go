@@ -42,7 +42,7 @@ func TestConn_EnsureMacvlan(t *testing.T) {
 	}
 	cfg.Mode, cfg.MTU = 0, 1400
 	_, _, err = host.EnsureMacvlan(ctx, cfg)
-	want := []netutil.Difference{{What: "mode", Have: "2", Want: "4"}, {What: "mtu", Have: "1300", Want: "1400"}}
+	want := []netutil.Difference{{What: "mode", Have: "vepa", Want: "bridge"}, {What: "mtu", Have: "1300", Want: "1400"}}
 	if diff := cmp.Diff(want, asMismatch(t, err)); diff != "" {
 		t.Errorf("EnsureMacvlan with other settings (-want +got):\n%s", diff)
 	}
@@ -236,5 +236,26 @@ func TestConn_SetPortVLANs(t *testing.T) {
 	}
 	if links, err := host.ListLinks(ctx, netutil.LinkFilter{Master: br.Index}); err != nil || len(links) != 2 {
 		t.Errorf("ports = %v, %v, want two", fmt.Sprint(links), err)
+	}
+}
+
+func TestMacvlanMode_UnmarshalText(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]netutil.MacvlanMode{
+		"": 0, "bridge": netutil.MacvlanBridge, "private": netutil.MacvlanPrivate, "vepa": netutil.MacvlanVEPA, "passthru": netutil.MacvlanPassthru,
+	} {
+		var got netutil.MacvlanMode
+		if err := got.UnmarshalText([]byte(word)); err != nil || got != want || got.String() != word {
+			t.Errorf("UnmarshalText(%q) = %v, %v, want %v", word, got, err, want)
+		}
+	}
+	for _, word := range []string{"Bridge", "source", "1"} {
+		got := netutil.MacvlanVEPA
+		if err := got.UnmarshalText([]byte(word)); err == nil || got != netutil.MacvlanVEPA {
+			t.Errorf("UnmarshalText(%q) = %v, %v, want an error and nothing changed", word, got, err)
+		}
+	}
+	if got := netutil.MacvlanMode(99).String(); got != "99" {
+		t.Errorf("String of an unknown mode = %q, want its number", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 	"github.com/cnikit/cnikit/ns"
@@ -23,6 +24,42 @@ const (
 	MacvlanPassthru MacvlanMode = rtnl.MacvlanPassthru // MACVLAN_MODE_PASSTHRU: it has the link below for itself
 )
 
+// macvlanModes are the words of ip(8), and of configurations, for modes.
+var macvlanModes = [...]struct {
+	mode MacvlanMode
+	word string
+}{{MacvlanBridge, "bridge"}, {MacvlanPrivate, "private"}, {MacvlanVEPA, "vepa"}, {MacvlanPassthru, "passthru"}}
+
+// String returns the word of ip(8) for the mode, such as "bridge", or its number; for the
+// zero value it is "".
+func (m MacvlanMode) String() string {
+	if m == 0 {
+		return ""
+	}
+	for _, known := range macvlanModes {
+		if known.mode == m {
+			return known.word
+		}
+	}
+	return strconv.FormatUint(uint64(m), 10)
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler], for a key of a configuration: the
+// words of ip(8) in lower case. Empty text is the zero value.
+func (m *MacvlanMode) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*m = 0
+		return nil
+	}
+	for _, known := range macvlanModes {
+		if known.word == string(text) {
+			*m = known.mode
+			return nil
+		}
+	}
+	return fmt.Errorf("%.80q is no mode of a macvlan; want bridge, private, vepa or passthru", text)
+}
+
 // MacvlanConfig is a macvlan to be made: a further hardware address on a link.
 type MacvlanConfig struct {
 	Name       string           // required
@@ -37,7 +74,8 @@ type MacvlanConfig struct {
 // EnsureMacvlan makes a macvlan, in its place and under its name from the beginning, and
 // reports whether it did. It stays down. If the name is taken, that must be a macvlan of
 // the same link, mode, and, as far as given, hardware address and MTU; else the error is a
-// [MismatchError].
+// [MismatchError]. To an ADD it is an error as well when it did not make it: the name is
+// taken.
 //
 // Equivalent to: ip link add NAME netns N link PARENT type macvlan mode MODE
 func (c *Conn) EnsureMacvlan(ctx context.Context, cfg MacvlanConfig) (l *Link, created bool, err error) {
@@ -93,7 +131,7 @@ func (c *Conn) findMacvlan(ctx context.Context, cfg MacvlanConfig, compare bool)
 	m.add(l.Kind != "macvlan", "kind", kindName(l.Kind), "macvlan")
 	m.add(l.Parent != cfg.Parent, "link below", fmt.Sprint(l.Parent), fmt.Sprint(cfg.Parent))
 	if raw.Macvlan != nil {
-		m.add(raw.Macvlan.Mode != uint32(cfg.Mode), "mode", fmt.Sprint(raw.Macvlan.Mode), fmt.Sprint(cfg.Mode))
+		m.add(raw.Macvlan.Mode != uint32(cfg.Mode), "mode", MacvlanMode(raw.Macvlan.Mode).String(), cfg.Mode.String())
 	}
 	m.add(len(cfg.MAC) != 0 && l.MAC.String() != cfg.MAC.String(), "mac", l.MAC.String(), cfg.MAC.String())
 	m.add(cfg.MTU != 0 && l.MTU != cfg.MTU, "mtu", fmt.Sprint(l.MTU), fmt.Sprint(cfg.MTU))

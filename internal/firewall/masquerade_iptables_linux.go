@@ -268,10 +268,10 @@ func (m iptMasquerade) list(network string) ([]Masqueraded, error) {
 // there are any: else one could be another container's between the look and the removal,
 // which names the address alone.
 func (m iptMasquerade) remove(ctx context.Context, network string, gone func(mark string) bool) error {
-	any := func(all []Masqueraded) bool {
+	some := func(all []Masqueraded) bool {
 		return slices.ContainsFunc(all, func(e Masqueraded) bool { return gone(e.mark) })
 	}
-	if all, err := m.list(network); err != nil || !any(all) {
+	if all, err := m.list(network); err != nil || !some(all) {
 		return err
 	}
 	return m.host.alone(ctx, func() error {

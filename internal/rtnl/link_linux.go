@@ -209,7 +209,7 @@ func (c *Conn) DelLink(ctx context.Context, index int) error {
 const (
 	mostAtOnce  = 64
 	firstAtOnce = 8
-	longAtOnce  = 200 * time.Millisecond
+	longAtOnce  = time.Second
 )
 
 // DelLinks removes links, in much less time than [Conn.DelLink] does: each removal makes the

@@ -240,7 +240,7 @@ func TestNextAtOnce(t *testing.T) {
 		want    int // in the end
 	}{
 		{time.Second, 1},
-		{40 * time.Millisecond, 4},
+		{40 * time.Millisecond, 16},
 		{time.Millisecond, 64},
 		{0, 64},
 	} {

@@ -4,6 +4,7 @@ package skeltest_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -73,6 +75,30 @@ func TestDelegate_Answer(t *testing.T) {
 		if stdout != tt.stdout || stderr != tt.stderr || exit != tt.exit {
 			t.Errorf("%s: %q, %q, %d, want %q, %q, %d", tt.name, stdout, stderr, exit, tt.stdout, tt.stderr, tt.exit)
 		}
+	}
+}
+
+// What a delegate does amiss, seen without a plugin in between, which may fail for other
+// reasons.
+func TestDelegate_Answer_faults(t *testing.T) {
+	t.Parallel()
+	d := newDelegate(t)
+	if err := d.Answer(types.CommandAdd, "", skeltest.Answer{Stdout: "{", Flood: 5000}); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, _, _ := ask(t, d, "{}", "CNI_COMMAND=ADD"); stdout != "{"+strings.Repeat("\x00", 5000) {
+		t.Errorf("a flood of 5000 bytes behind the answer has %d bytes in all", len(stdout))
+	}
+	if err := d.Answer(types.CommandDel, "", skeltest.Answer{Hang: true}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(d.Dir, d.Name))
+	cmd.Env = []string{"CNI_COMMAND=DEL"}
+	var failed *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &failed) || failed.Exited() {
+		t.Errorf("a delegate that hangs ends by itself: %v", err)
 	}
 }
 

@@ -105,6 +105,53 @@ func TestSpoofFilter_collectBesideAdd(t *testing.T) {
 		func() error { return adds.DelSpoofFilter(t.Context(), o) })
 }
 
+// GC-028, as above, with an ADD at the very moment that counts: when GC has looked, found
+// nothing to keep, and is about to remove.
+func TestCollect_addAfterLook(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	adds, collects := open(t, n, firewall.NFTables), open(t, n, firewall.NFTables)
+	o, addrs := numbered(1)
+	p := portMap(&container{owner: o, addrs: addrs}, firewall.TCP, 8080)
+	for _, tt := range []struct {
+		name                   string
+		before, add, gc, check func() error
+	}{
+		{
+			"masquerade, empty",
+			func() error {
+				return errors.Join(adds.EnsureMasquerade(t.Context(), o, addrs), adds.DelMasquerade(t.Context(), o))
+			},
+			func() error { return adds.EnsureMasquerade(t.Context(), o, addrs) },
+			func() error { return collects.CollectMasquerade(t.Context(), o.Network, []firewall.Owner{o}) },
+			func() error { return adds.CheckMasquerade(t.Context(), o, addrs) },
+		},
+		{
+			"port map, empty",
+			func() error {
+				return errors.Join(adds.EnsurePortMap(t.Context(), o, p), adds.DelPortMap(t.Context(), o))
+			},
+			func() error { return adds.EnsurePortMap(t.Context(), o, p) },
+			func() error { return collects.CollectPortMap(t.Context(), o.Network, []firewall.Owner{o}) },
+			func() error { return adds.CheckPortMap(t.Context(), o, p) },
+		},
+	} {
+		if err := tt.before(); err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		called := false
+		collects.WhenLooked(func() {
+			called = true
+			if err := tt.add(); err != nil {
+				t.Errorf("%s: ADD: %v", tt.name, err)
+			}
+		})
+		if err := errors.Join(tt.gc(), tt.check()); err != nil || !called {
+			t.Errorf("%s: after GC: %v, with the ADD in between: %t; want nil, true", tt.name, err, called)
+		}
+	}
+}
+
 // More garbage than one transaction takes, GC-005, among what is to be kept.
 func TestMasquerade_collectMuch(t *testing.T) {
 	t.Parallel()

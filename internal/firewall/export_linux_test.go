@@ -29,3 +29,11 @@ func (h *Host) RemovalOf(o Owner) (remove func() error, err error) {
 	found, err := h.nft().remove(o)
 	return func() error { return h.conn.batch(found) }, err
 }
+
+// WhenLooked makes GC of h call f once, between its first look and its removal.
+func (h *Host) WhenLooked(f func()) {
+	h.conn.looked = func() {
+		h.conn.looked = nil
+		f()
+	}
+}

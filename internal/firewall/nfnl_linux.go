@@ -59,7 +59,8 @@ type conn struct {
 	seq uint32
 	buf []byte
 
-	noNAT bool // for tests: as if the kernel had no NAT in nf_tables
+	noNAT  bool   // for tests: as if the kernel had no NAT in nf_tables
+	looked func() // for tests: called, if not nil, between the look and the removal of GC
 }
 
 // dial opens a socket in the network namespace of the calling thread.

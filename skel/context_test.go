@@ -184,6 +184,8 @@ func TestPlugin_Run_Chained(t *testing.T) {
 		run(t, p, request("1.1.0", prev), environ("DEL")).silent(t)
 	}
 	run(t, p, request("1.1.0", prevResult), environ("ADD")).result(t)
+	// CHAIN-032: to say no more than that it is missing would not help who sees it there.
+	run(t, p, request("0.2.0", prevResult), environ("ADD")).failure(t, types.ErrInvalidNetworkConfig, "prevResult", "CNI version 0.2.0 has none")
 	run(t, p, request("1.1.0", attachments), environ("GC")).silent(t)
 	run(t, p, request("1.1.0"), environ("STATUS")).silent(t)
 }

@@ -249,7 +249,11 @@ func (q *request) readContext(cmd command) (err error) {
 	case err != nil:
 		return err
 	case q.prevResult == nil && (cmd.prevResult == required || cmd.name == types.CommandAdd && q.program.chained):
-		return types.NewError(types.ErrInvalidNetworkConfig, "prevResult: required for "+string(cmd.name)+" and missing", nil)
+		text := "prevResult: required for " + string(cmd.name) + " and missing"
+		if v := q.net.CNIVersion; v < types.V030 { // one that is there is ignored: CHAIN-032
+			text += "; CNI version " + v.String() + " has none, " + types.V030.String() + " is the first that chains plugins"
+		}
+		return types.NewError(types.ErrInvalidNetworkConfig, text, nil)
 	}
 	if cmd.attachments == required {
 		q.valid, err = q.net.ValidAttachments()

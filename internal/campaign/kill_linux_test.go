@@ -25,6 +25,7 @@ import (
 var (
 	onlyScene = flag.String("scene", "", "regular expression of the scenes of the campaigns Kill and Errors")
 	onlyPoint = flag.String("point", "", "regular expression of their points, as they name them")
+	fromPoint = flag.Int("from", 0, "how many of their points to pass over, to go on where another run with the seed ended")
 )
 
 // What cleans up after a plugin that something happened to.
@@ -148,6 +149,7 @@ func play(ctx context.Context, t *testing.T, lots *rand.Rand, points []point, st
 	filter := regexp.MustCompile(*onlyPoint)
 	points = slices.DeleteFunc(points, func(p point) bool { return !filter.MatchString(p.String()) })
 	lots.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+	points = points[min(max(*fromPoint, 0), len(points)):]
 	queues := map[string]chan point{}
 	for _, p := range points {
 		if queues[p.scene.name] == nil {

@@ -182,8 +182,12 @@ func (m iptMasquerade) build(n iptNetwork) error {
 		if err != nil {
 			return err
 		}
-		if err := t.ClearChain("nat", n.chain); err != nil {
-			return fmt.Errorf("make chain %s: %w", n.chain, err)
+		if why := t.NewChain("nat", n.chain); why != nil {
+			// It exists, most often. What else it may be only iptables can say, in words, which
+			// would be lost when emptying the chain fails because there is none.
+			if err := t.ClearChain("nat", n.chain); err != nil {
+				return fmt.Errorf("make chain %s: %w", n.chain, errors.Join(why, err))
+			}
 		}
 		for _, r := range n.body() {
 			if err := t.Append("nat", n.chain, r...); err != nil {

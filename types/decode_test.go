@@ -53,7 +53,7 @@ type conf struct {
 	On       bool             `json:"on"`
 	Ratio    float64          `json:"ratio"`
 	Untagged string           //
-	BadTag   string           `json:"it's"` // no name that package json takes
+	BadTag   string           `json:"section §"` // no name that package json takes
 	Ignored  string           `json:"-"`
 	List     []entry          `json:"list"`
 	Array    [2]int           `json:"array"`
@@ -111,7 +111,7 @@ func TestPluginConfig_Decode(t *testing.T) {
 		{"exact with an escape", `,"\u0062ridge":"exact","BRIDGE":"other"`, conf{Bridge: "exact"}},
 		{"a fold beyond ASCII", `,"mtu":1,"list":[{"key":"exact","` + "\u212a" + `ey":"other"}]`, conf{MTU: 1, List: []entry{{Key: "exact"}}}},
 		{"a fold beyond ASCII at the root", `,"li` + "\u017f" + `t":[{"key":"k"}]`, conf{List: []entry{{Key: "k"}}}},
-		{"a tag that is no name", `,"it's":"no","badTag":"b"`, conf{BadTag: "b"}},
+		{"a tag that is no name", `,"section §":"no","badTag":"b"`, conf{BadTag: "b"}},
 		{"deep inside", `,"list":[{"key":"exact","KEY":"other","next":{"count":1,"COUNT":2}}],"map":{"a":{"Key":"other","key":"exact"},"A":{"key":"two"}},"pointer":{"Sub":[5],"sub":[{"key":"k","Key":1}]}`,
 			conf{List: []entry{{Key: "exact", Next: &entry{Count: 1}}}, Map: map[string]entry{"a": {Key: "exact"}, "A": {Key: "two"}}, Pointer: &entry{Sub: []entry{{Key: "k"}}}}},
 		// AMB-023

@@ -16,7 +16,8 @@ import (
 type ExamineOptions struct {
 	// Only are the rules to examine, by identifier or group. Empty: all.
 	Only []string
-	// Parallel is how many cases run at once. Zero: two for each processor.
+	// Parallel is how many cases run at once. Zero: three for each processor, since a case
+	// waits for the kernel for longer than it works.
 	Parallel int
 	// Keep is a directory in which cases that break a rule leave what they had, so that
 	// what [Step.Shell] says runs as it is. It is made if it is missing. Empty: nothing is

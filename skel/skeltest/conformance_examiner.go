@@ -78,7 +78,7 @@ func (x *examiner) examine(o ExamineOptions) []Outcome {
 	})
 	parallel := o.Parallel
 	if parallel <= 0 {
-		parallel = 2 * runtime.GOMAXPROCS(0)
+		parallel = 3 * runtime.GOMAXPROCS(0)
 	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup

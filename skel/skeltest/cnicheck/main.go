@@ -92,7 +92,7 @@ func parse(args []string) (o options, plugin string, err error) {
 	flags.StringVar(&o.only, "only", "", "`list` of rules or groups to examine, with commas, such as DEL,ADD-003")
 	o.outputFlags(flags)
 	flags.StringVar(&o.keep, "keep", "", "`directory` to leave cases in that break a rule, so that the commands of the report run")
-	flags.IntVar(&o.parallel, "parallel", 0, "how many cases run at once (default: two for each processor)")
+	flags.IntVar(&o.parallel, "parallel", 0, "how many cases run at once (default: three for each processor)")
 	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "how long the examination may take")
 	if err := flags.Parse(args); err != nil {
 		return o, "", err

@@ -207,7 +207,7 @@ func TestConn_Apply_Options(t *testing.T) {
 // C-35: detection of duplicates is waited for when asked, by the kernel's news.
 func TestConn_Apply_DetectDuplicates(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	host, box, v := pair(t)
 	if err := host.SetUp(ctx, v.Host.Index); err != nil {

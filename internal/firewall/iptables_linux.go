@@ -185,13 +185,19 @@ func (h *Host) table(ctx context.Context, program string) (iptTable, error) {
 	return parseTable(text), err
 }
 
-// restore changes the nat table by lines, all of them or none, and the raw table by
-// others. Where there is nothing to change no program is run.
-func (h *Host) restore(ctx context.Context, program string, nat []string, raw ...string) error {
+// A section is what iptables-restore does to one table, all of it or nothing.
+type section struct {
+	table string
+	lines []string
+}
+
+// restore changes tables by one run of a program, section by section. Where there is
+// nothing to change none is run.
+func (h *Host) restore(ctx context.Context, program string, sections ...section) error {
 	text := ""
-	for name, lines := range map[string][]string{"nat": nat, "raw": raw} {
-		if len(lines) > 0 {
-			text += "*" + name + "\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+	for _, s := range sections {
+		if len(s.lines) > 0 {
+			text += "*" + s.table + "\n" + strings.Join(s.lines, "\n") + "\nCOMMIT\n"
 		}
 	}
 	if text == "" {
@@ -214,7 +220,7 @@ func (h *Host) revise(ctx context.Context, program string, f func(iptTable) ([]s
 		if err != nil {
 			return err
 		}
-		failed := h.restore(ctx, restoreOf(program), lines)
+		failed := h.restore(ctx, restoreOf(program), section{"nat", lines})
 		if failed == nil {
 			return nil
 		}

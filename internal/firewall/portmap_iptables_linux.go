@@ -93,7 +93,7 @@ func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 			if err != nil {
 				return err
 			}
-			if err := m.host.restore(ctx, iptProgram(f, "-restore"), lines, i.guard(t)...); err != nil {
+			if err := m.host.restore(ctx, iptProgram(f, "-restore"), append(i.guard(t), section{"nat", lines})...); err != nil {
 				return err
 			}
 		}
@@ -203,13 +203,18 @@ func (i iptPorts) base(t iptTable, add func(words ...string)) {
 	}
 }
 
-// guard returns the line for the raw table that drops what comes from outside for
-// loopback addresses, see guardRule. It comes with the entry of the network.
-func (i iptPorts) guard(t iptTable) []string {
+// guard returns what makes the rule of the raw table that drops what comes from outside for
+// loopback addresses. It is there before the first port is mapped, and the chain of the
+// network before it: by that, GC finds the rule if ADD was killed in between.
+func (i iptPorts) guard(t iptTable) []section {
 	if !i.SNAT || i.family.proto != unix.NFPROTO_IPV4 || t.leads("PREROUTING", portsChain(i.owner.Network)) {
 		return nil
 	}
-	return []string{"-A " + guardSpec(i.owner.Network)}
+	var chain []string
+	if network := portsChain(i.owner.Network); !t.has(network) { // one that is there would be emptied
+		chain = []string{":" + network + " - [0:0]"}
+	}
+	return []section{{"nat", chain}, {"raw", []string{"-A " + guardSpec(i.owner.Network)}}}
 }
 
 // guardSpec is the rule of guard without the command.
@@ -427,7 +432,7 @@ func (m iptPortMap) removeGuard(ctx context.Context, program, network string) er
 			lines = append(lines, r.deletion())
 		}
 	}
-	return m.host.restore(ctx, restoreOf(program), nil, lines...)
+	return m.host.restore(ctx, restoreOf(program), section{"raw", lines})
 }
 
 // removeMarks removes the rules about marks if no network has a chain but this one.
@@ -448,7 +453,7 @@ func (m iptPortMap) removeMarks(ctx context.Context, program, chain string) erro
 			lines = append(lines, "-F "+c, "-X "+c)
 		}
 	}
-	return m.host.restore(ctx, restoreOf(program), lines)
+	return m.host.restore(ctx, restoreOf(program), section{"nat", lines})
 }
 
 // restoreOf names the program that changes what another shows: iptables-restore for

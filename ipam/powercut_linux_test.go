@@ -5,7 +5,6 @@ package ipam_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,28 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/types"
 )
-
-var (
-	length = flag.Duration("for", 0, "how long each campaign runs; 0 for its short version")
-	seed   = flag.Uint64("seed", 1, "seed of the campaigns that draw lots")
-)
-
-// begin returns a context that ends when a campaign has run for its time, and its
-// source of lots. It logs the seed.
-func begin(t *testing.T, short time.Duration) (context.Context, *rand.Rand) {
-	t.Helper()
-	d := *length
-	if d == 0 {
-		d = short
-	}
-	t.Logf("seed %d, for %v", *seed, d)
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx, rand.New(rand.NewPCG(*seed, 0))
-}
 
 // cutSets are small, so that they are soon full: five addresses of each family.
 var cutSets = []string{"10.0.0.0/29", "2001:db8::/64 2001:db8::2-2001:db8::6"}
@@ -49,7 +30,7 @@ const cutPool = 5
 // GC.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
-	ctx, random := begin(t, 3*time.Second)
+	ctx, random := campaign.Begin(t, 3*time.Second)
 	cuts, lives := 0, 0
 	for ctx.Err() == nil && !t.Failed() {
 		lives++
@@ -77,7 +58,7 @@ func TestPowerCut_each(t *testing.T) {
 		{"DEL", add("c0-1", "c0-2"), func(a ipam.Allocator) error { return a.Release(context.Background(), owner("c0-1")) }},
 		{"GC", add("c0-1", "c0-2"), func(a ipam.Allocator) error { return a.GC(context.Background(), nil) }},
 	}
-	ctx, random := begin(t, 3*time.Second)
+	ctx, random := campaign.Begin(t, 3*time.Second)
 	deadline, _ := ctx.Deadline()
 	for i, tt := range tests {
 		until := time.Now().Add(time.Until(deadline) / time.Duration(len(tests)-i))

@@ -3,28 +3,23 @@
 package campaign_test
 
 import (
-	"context"
-	"flag"
-	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/cnikit/cnikit/internal/campaign"
 )
 
-var (
-	length = flag.Duration("for", 0, "how long each campaign runs; 0 for its short version")
-	seed   = flag.Uint64("seed", 1, "seed of the campaigns that draw lots")
-)
-
-// begin returns a context that ends when a campaign has run for its time, which is
-// short unless -for says otherwise, and its source of lots. It logs the seed.
-func begin(t *testing.T, short time.Duration) (context.Context, *rand.Rand) {
-	t.Helper()
-	d := *length
-	if d == 0 {
-		d = short
+// A run is repeated by its seed, and ends by itself.
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	ctx, lots := campaign.Begin(t, time.Minute)
+	if got, want := lots.Uint64(), campaign.Lots(0).Uint64(); got != want {
+		t.Errorf("the first lot = %d, want %d", got, want)
 	}
-	t.Logf("seed %d, for %v", *seed, d)
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx, rand.New(rand.NewPCG(*seed, 0))
+	if got := campaign.Lots(1).Uint64(); got == campaign.Lots(0).Uint64() {
+		t.Errorf("the first lot of another source = %d, want one of its own", got)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		t.Error("the context has no deadline")
+	}
 }

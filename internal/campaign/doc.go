@@ -3,7 +3,7 @@
 // Package campaign proves that plugins on cnikit lose nothing and leak nothing: they are
 // killed, refused, raced, loaded and lied to, and then what is left is looked at.
 //
-// It has tests only. Each runs a short campaign when it runs with the others, and a long
+// Each campaign is a test: it runs a short campaign when it runs with the others, and a long
 // one when it is given time:
 //
 //	go test ./internal/campaign -v -timeout 0 -run Races -args -for 10m -seed 7

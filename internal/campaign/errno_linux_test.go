@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/skel/skeltest"
 	"github.com/cnikit/cnikit/types"
 )
@@ -32,7 +33,7 @@ func errnos() []syscall.Errno {
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	needHost(t)
-	ctx, lots := begin(t, 10*time.Second)
+	ctx, lots := campaign.Begin(t, 10*time.Second)
 	points, stays := pointsOf(t, func(p point, calls []skeltest.SystemCall) []point {
 		if p.fresh && p.command != types.CommandAdd {
 			return nil // as on any other host

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/internal/plugintest"
 	"github.com/cnikit/cnikit/types"
 )
@@ -189,7 +190,7 @@ func (s *siege) whole(t *testing.T) string {
 // after the last one of a short one, since it takes longer than a step.
 func (s *siege) unchanged(t *testing.T, before, what string, last bool) {
 	t.Helper()
-	if *length == 0 && !last {
+	if !campaign.Long() && !last {
 		return
 	}
 	if diff := cmp.Diff(before, s.whole(t)); diff != "" {
@@ -211,7 +212,7 @@ func (s *siege) act(t *testing.T, plugin string, command types.Command, l letter
 // changes. PROTO-021, PROTO-023, PROTO-024, CONF-009, CONF-027, CONF-037.
 func TestHostile_Values(t *testing.T) {
 	t.Parallel()
-	ctx, lots := begin(t, 2*time.Second)
+	ctx, lots := campaign.Begin(t, 2*time.Second)
 	done := 0
 	for ctx.Err() == nil && !t.Failed() {
 		s := newSiege(t)
@@ -434,7 +435,7 @@ func TestHostile_Path(t *testing.T) {
 	before := s.whole(t)
 	for _, path := range []string{"", ":", ".", "..", "bin", "./bin", "bin:", ":bin:.", "/no/such:bin", "~", "$PWD"} {
 		kinds, commands := []string{"evil", "host-local", "bin/evil"}, []types.Command{types.CommandAdd}
-		if *length != 0 {
+		if campaign.Long() {
 			kinds, commands = append(kinds, "../evil", "./evil", filepath.Join(s.work, "evil")), append(commands, types.CommandDel)
 		}
 		for _, kind := range kinds {

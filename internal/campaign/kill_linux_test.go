@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/skel/skeltest"
 	"github.com/cnikit/cnikit/types"
 )
@@ -158,7 +159,7 @@ func play(ctx context.Context, t *testing.T, lots *rand.Rand, points []point, st
 		queues[p.scene.name] <- p
 	}
 	players := 1
-	if *length > 0 {
+	if campaign.Long() {
 		players = max(1, 8/max(1, len(queues))) // most of the time the kernel makes a plugin wait
 	}
 	c := &tally{tried: map[string]int{}, survived: map[string]int{}}
@@ -243,7 +244,7 @@ var errMissed = errors.New("the call was not made")
 func TestKill(t *testing.T) {
 	t.Parallel()
 	needHost(t)
-	ctx, lots := begin(t, 10*time.Second)
+	ctx, lots := campaign.Begin(t, 10*time.Second)
 	points, stays := pointsOf(t, func(p point, calls []skeltest.SystemCall) []point {
 		var all []point
 		add := func(kind skeltest.FaultKind, clean string) {
@@ -315,7 +316,7 @@ func TestKill_claims(t *testing.T) {
 // first container of a scene on a fresh host.
 func pointsOf(t *testing.T, each func(p point, calls []skeltest.SystemCall) []point) (all []point, stays map[string]*constants) {
 	t.Helper()
-	if *length == 0 && *onlyScene == "" {
+	if !campaign.Long() && *onlyScene == "" {
 		return shortPoints(t, each), nil
 	}
 	stays = map[string]*constants{}

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/types"
 )
@@ -152,7 +153,7 @@ func TestModelHistory(t *testing.T) {
 	for name, open := range map[string]func(*testing.T) ipam.Store{"memory": openMemory, "files": openFiles} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, random := begin(t, time.Second)
+			ctx, random := campaign.Begin(t, time.Second)
 			histories, disorder := findDisorder(ctx, t, random, open)
 			t.Logf("%d histories", histories)
 			if disorder != nil {
@@ -198,7 +199,7 @@ func TestModelHistory_planted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	random := rand.New(rand.NewPCG(*seed, 2))
+	random := campaign.Lots(2)
 	histories, disorder := findDisorder(ctx, t, random, func(*testing.T) ipam.Store { return loose{&ipam.MemoryStore{}} })
 	if disorder == nil {
 		t.Errorf("%d histories of a loose store could all have happened", histories)
@@ -303,7 +304,7 @@ func TestModelHistory_processes(t *testing.T) {
 	if err := os.Symlink(self, bin); err != nil {
 		t.Fatal(err)
 	}
-	ctx, random := begin(t, 2*time.Second)
+	ctx, random := campaign.Begin(t, 2*time.Second)
 	histories, done := 0, 0
 	for ctx.Err() == nil && !t.Failed() {
 		dir := memoryDir(t)

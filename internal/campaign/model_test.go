@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/types"
 )
@@ -394,7 +395,7 @@ func TestModel(t *testing.T) {
 	for name, open := range map[string]func(*testing.T) ipam.Store{"memory": openMemory, "files": openFiles} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, random := begin(t, time.Second)
+			ctx, random := campaign.Begin(t, time.Second)
 			done, ops, difference := findDifference(ctx, t, random, open)
 			t.Logf("%d operations", done)
 			if difference != "" {
@@ -472,7 +473,7 @@ func TestModel_planted(t *testing.T) {
 	bugs := []string{"the cursor is forgotten", "the cursors are one", "an IPv6 address is not released", "everything of the container is released", "the second address is forgotten"}
 	for _, bug := range bugs {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		random := rand.New(rand.NewPCG(*seed, 1))
+		random := campaign.Lots(1)
 		done, ops, difference := findDifference(ctx, t, random, func(*testing.T) ipam.Store { return faulty{&ipam.MemoryStore{}, bug} })
 		cancel()
 		if difference == "" || len(ops) > 6 {

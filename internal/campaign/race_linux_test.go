@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/ns"
 	"github.com/cnikit/cnikit/types"
 )
@@ -43,17 +44,17 @@ const raceNetwork = `{"cniVersion":"1.1.0","name":"race","plugins":[
 // registered while a GC runs that has a list without it.
 func TestRaces(t *testing.T) {
 	backend := "nftables"
-	if *seed%3 == 0 {
+	if campaign.Seed()%3 == 0 {
 		backend = "iptables"
 	}
 	n := newRaceNode(t, strings.ReplaceAll(raceNetwork, "BACKEND", backend))
 	before := n.prime(t)
-	ctx, lots := begin(t, 4*time.Second)
+	ctx, lots := campaign.Begin(t, 4*time.Second)
 	r := &race{raceNode: n, t: t, valid: map[string]bool{}, pace: 100 * time.Millisecond}
 	var all sync.WaitGroup
 	live := make([]*racer, racers)
 	for i := range live {
-		live[i] = &racer{race: r, slot: i, lots: rand.New(rand.NewPCG(*seed, uint64(i+1)))}
+		live[i] = &racer{race: r, slot: i, lots: campaign.Lots(uint64(i + 1))}
 		all.Go(func() { live[i].run(ctx) })
 	}
 	stop := make(chan struct{})

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/campaign"
 	"github.com/cnikit/cnikit/internal/plugintest"
 	"github.com/cnikit/cnikit/types"
 )
@@ -121,7 +122,7 @@ var mishaps = []struct {
 // ERR-025: a planted secret shows in no log, no error and no file, whatever happens.
 func TestSecrets(t *testing.T) {
 	t.Parallel()
-	ctx, lots := begin(t, 2*time.Second)
+	ctx, lots := campaign.Begin(t, 2*time.Second)
 	n := newNode(t)
 	for name, script := range map[string]string{
 		"garbage": "cat >/dev/null; echo garbage",

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,11 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
-)
 
-var (
-	raceLength = flag.Duration("for", 3*time.Second, "how long the two implementations of host-local race")
-	raceSeed   = flag.Uint64("seed", 1, "seed of that race")
+	"github.com/cnikit/cnikit/internal/campaign"
 )
 
 // Both implementations of the store take turns, in any order and at any time, on one
@@ -33,11 +29,10 @@ func TestRace_stores(t *testing.T) {
 	t.Parallel()
 	const racers = 32
 	s := &storeRace{dir: t.TempDir(), held: map[string]string{}}
-	ctx, cancel := context.WithTimeout(t.Context(), *raceLength)
-	defer cancel()
+	ctx, _ := campaign.Begin(t, 3*time.Second)
 	var all sync.WaitGroup
 	for i := range racers {
-		lots := rand.New(rand.NewPCG(*raceSeed, uint64(i)))
+		lots := campaign.Lots(uint64(i))
 		all.Go(func() {
 			if err := s.run(ctx, fmt.Sprint("c", i), lots); err != nil {
 				t.Errorf("racer %d: %v", i, err)
@@ -48,7 +43,7 @@ func TestRace_stores(t *testing.T) {
 	for _, p := range s.problems {
 		t.Error(p)
 	}
-	t.Logf("seed %d: %d ADD, %d DEL, %d killed", *raceSeed, s.adds, s.dels, s.killed)
+	t.Logf("%d ADD, %d DEL, %d killed", s.adds, s.dels, s.killed)
 	// With nothing else running, each container is detached by the other implementation once
 	// more, which succeeds, and what a crash left of a reservation goes.
 	for i := range racers {

@@ -48,8 +48,8 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if isolate() {
-		return
+	if exit, done := isolate(); done {
+		os.Exit(exit)
 	}
 	measureAll := func() error { return run(context.Background(), flag.Args(), settings{*n, *parallel, *share, *only}) }
 	if *nat {

@@ -20,13 +20,15 @@ const childEnv = "CNIKIT_NSTEST_CHILD"
 // touch the links or mounts of the machine, whatever its bugs. Where the kernel allows
 // none of this the tests run in place, and those that call [New] are skipped.
 func Main(m *testing.M) {
-	if os.Getenv(childEnv) == "" {
-		if code, ok := runInNamespaces(); ok {
-			os.Exit(code)
+	exit, done := Rerun(childEnv)
+	if done {
+		os.Exit(exit)
+	}
+	if OwnMounts() {
+		if err := ownRun(); err != nil {
+			fmt.Fprintln(os.Stderr, "nstest:", err)
+			os.Exit(2)
 		}
-	} else if err := ownRun(); err != nil {
-		fmt.Fprintln(os.Stderr, "nstest:", err)
-		os.Exit(2)
 	}
 	os.Exit(m.Run())
 }
@@ -46,14 +48,19 @@ func ownRun() error {
 	return nil
 }
 
-// runInNamespaces starts this program again in new namespaces and returns its exit
-// status. It returns false if the kernel does not allow that.
-func runInNamespaces() (int, bool) {
+// Rerun runs the program once more in network and mount namespaces of its own, which are
+// gone when it ends, and returns its exit status. An ordinary user gets a user namespace
+// too. In there, which the environment variable mark tells, and where the kernel allows no
+// way, Rerun returns false.
+func Rerun(mark string) (exit int, done bool) {
+	if os.Getenv(mark) != "" {
+		return 0, false
+	}
 	for _, attr := range attributes() {
 		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 		cmd.Args[0] = os.Args[0]
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), childEnv+"=1")
+		cmd.Env = append(os.Environ(), mark+"=1")
 		cmd.SysProcAttr = attr
 		if cmd.Start() != nil {
 			continue // not allowed in this way
@@ -67,10 +74,11 @@ func runInNamespaces() (int, bool) {
 // with CLONE_NEWNS make all mounts private, which Cloneflags do not.
 func attributes() []*syscall.SysProcAttr {
 	return []*syscall.SysProcAttr{
-		{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS},
+		{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL},
 		{
 			Cloneflags:   syscall.CLONE_NEWUSER,
 			Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+			Pdeathsig:    syscall.SIGKILL,
 			UidMappings:  []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
 			GidMappings:  []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 		},

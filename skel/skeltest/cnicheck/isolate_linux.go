@@ -3,48 +3,22 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/cnikit/cnikit/internal/nstest"
 )
 
 // inside marks the process that runs in namespaces of its own.
 const inside = "CNICHECK_INSIDE"
 
-// isolate runs the program once more in network and mount namespaces of its own and
-// returns its exit status. An ordinary user gets a user namespace too, if the kernel
-// allows that; where it allows nothing, and in there, isolate returns false.
-func isolate() (exit int, done bool) {
-	if os.Getenv(inside) != "" {
-		return 0, false
-	}
-	// Unshareflags with CLONE_NEWNS make all mounts private, which Cloneflags do not.
-	attr := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	if os.Geteuid() != 0 {
-		attr.Cloneflags = syscall.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = attr
-	if err := cmd.Start(); err != nil {
-		return 0, false
-	}
-	err := cmd.Wait()
-	var failed *exec.ExitError
-	if err != nil && !errors.As(err, &failed) {
-		fmt.Fprintln(os.Stderr, "cnicheck:", err)
-		return 2, true
-	}
-	return cmd.ProcessState.ExitCode(), true
-}
+// isolate runs the program once more in namespaces of its own, where the kernel allows
+// that, and returns its exit status; in there it returns false.
+func isolate() (exit int, done bool) { return nstest.Rerun(inside) }
 
 // hide puts empty file systems where plugins keep their state, for this process and
 // its children, unless the plugin or a directory of the caller is in there. And it

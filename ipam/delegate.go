@@ -143,16 +143,17 @@ func (d delegate) settle(ctx context.Context, call types.Call, stdout []byte, er
 }
 
 // cleanUp runs the delegate with DEL after its ADD failed. Its error is only
-// reported: the first error is the one to return.
+// reported, past any log that would take out the secrets of the request: the first
+// error is the one to return.
 //
-// Spec: CNI 1.1.0, section 4; checklist DLG-009, DLG-011.
+// Spec: CNI 1.1.0, section 4; checklist DLG-009, DLG-011, ERR-025.
 func (d delegate) cleanUp(ctx context.Context, call types.Call) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
 	d.input = nil
 	if _, err := d.run(ctx, call, types.CommandDel); err != nil && call.Stderr != nil {
 		// There is nobody left to tell when standard error is gone.
-		_, _ = fmt.Fprintf(call.Stderr, "%s: DEL after a failed ADD: %v\n", d.name, err)
+		_, _ = fmt.Fprintf(call.Stderr, "%s: DEL after a failed ADD: %s\n", d.name, call.Redact(err.Error()))
 	}
 }
 

@@ -53,6 +53,31 @@ func TestAdd_secrets(t *testing.T) {
 	}
 }
 
+// What the DEL after a failed ADD has to say goes to standard error, where runtimes keep
+// it, without the secrets of the request, in whatever words the delegate gives it. ERR-025
+func TestAdd_cleanupSecrets(t *testing.T) {
+	t.Parallel()
+	const planted = "hunter2-hunter2"
+	for _, way := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			call := in(way, b.call(t, map[string]step{
+				"ADD": {Stdout: `{"code":100,"msg":"no address"}`, Exit: 1},
+				"DEL": {Stdout: `{"code":100,"msg":"cannot log in with ` + planted + `","details":"as ` + planted + `"}`, Exit: 1},
+			}))
+			call.Stdin = append([]byte(`{"password":"`+planted+`",`), call.Stdin[1:]...)
+			if _, err := ipam.Add(t.Context(), call, "fake"); err == nil {
+				t.Error("Add() succeeded")
+			}
+			said := b.stderr.String()
+			if !strings.Contains(said, "DEL after a failed ADD: cannot log in with (not shown)") || strings.Contains(said, planted) {
+				t.Errorf("standard error = %s; want the error of DEL without the secret", said)
+			}
+		})
+	}
+}
+
 // A CNI_PATH of any length makes no error of any length.
 func TestAdd_longPath(t *testing.T) {
 	t.Parallel()

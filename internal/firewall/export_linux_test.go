@@ -30,6 +30,12 @@ func (h *Host) RemovalOf(o Owner) (remove func() error, err error) {
 	return func() error { return h.conn.batch(found) }, err
 }
 
+// PortRemovalOf is RemovalOf for port maps.
+func (h *Host) PortRemovalOf(o Owner) (remove func() error, err error) {
+	found, _, err := h.nftPorts().remove(o)
+	return func() error { return h.conn.batch(found) }, err
+}
+
 // WhenLooked makes GC of h call f once, between its first look and its removal.
 func (h *Host) WhenLooked(f func()) {
 	h.conn.looked = func() {

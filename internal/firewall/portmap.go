@@ -175,6 +175,20 @@ func parseForward(b []byte) (Forward, bool) {
 	return f, f.validate() == nil
 }
 
+// marshalSelf returns what stands in an index for a container that may reach itself: its
+// address, as a forward without a protocol.
+func marshalSelf(a netip.Addr) []byte {
+	return Forward{Host: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Container: netip.AddrPortFrom(a, 0)}.marshal()
+}
+
+// parseSelf reads what marshalSelf wrote.
+func parseSelf(b []byte) (netip.Addr, bool) {
+	if len(b) != forwardBytes || b[0] != 0 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom16([16]byte(b[24:])).Unmap(), true
+}
+
 // port returns the port of ap as in a packet.
 func port(ap netip.AddrPort) []byte { return binary.BigEndian.AppendUint16(nil, ap.Port()) }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -95,7 +96,7 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 	all := []placed{
 		dnat,
 		{t, fam.mapped(), element{key: pad(proto, port(f.Host), to)}},
-		f.self(network, mark),
+		selfOf(network, mark, f.Container.Addr()),
 	}
 	if claim {
 		all = append(all, placed{claims().table, claimsSet, element{key: f.claim(), data: entryKey(mark, 0)[:8]}})
@@ -106,14 +107,38 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 	return all
 }
 
-// self returns the element that says that the container may reach itself.
-func (f Forward) self(network, mark string) placed {
+// selfOf returns the element that says that the container with an address may reach itself.
+func selfOf(network, mark string, container netip.Addr) placed {
 	fam := families()[0]
-	if !fam.has(f.Container.Addr()) {
+	if !fam.has(container) {
 		fam = families()[1]
 	}
-	a := f.Container.Addr().AsSlice()
+	a := container.AsSlice()
 	return placed{portsTable(network), fam.selves(), element{key: pad(a, a), comment: mark}}
+}
+
+// containers returns the addresses that ports are mapped to, each once.
+func (p PortMap) containers() []netip.Addr {
+	var addrs []netip.Addr
+	for _, f := range p.Forwards {
+		if !slices.Contains(addrs, f.Container.Addr()) {
+			addrs = append(addrs, f.Container.Addr())
+		}
+	}
+	return addrs
+}
+
+// names returns what the index holds of p: its forwards, and the containers that may reach
+// themselves.
+func (p PortMap) names() [][]byte {
+	var names [][]byte
+	for _, f := range p.Forwards {
+		names = append(names, f.marshal())
+	}
+	for _, a := range p.containers() {
+		names = append(names, marshalSelf(a))
+	}
+	return names
 }
 
 // claims reports whether forwards of f's family take their port for the whole host.
@@ -140,7 +165,7 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 				}
 			}
 			if !exact {
-				left, err := m.inherit(o, p)
+				left, err := m.inherit(o, p, newPlacedSet())
 				return slices.Concat(changes, left, addForwards(o, p)), err
 			}
 			cleared, same, err := m.clear(o, p)
@@ -157,23 +182,52 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 
 // inherit returns the changes that remove what another container left behind that had an
 // address of o and got no DEL: that it may reach itself. If it stayed, its DEL or GC would
-// take it from o.
-func (m nftPortMap) inherit(o Owner, p PortMap) ([]request, error) {
-	selves := newPlacedSet() // one for all ports of an address
-	for _, f := range p.Forwards {
-		selves.add(f.self(o.Network, o.Mark()))
-	}
+// take it from o. What is known to be o's is not looked at.
+func (m nftPortMap) inherit(o Owner, p PortMap, known *placedSet) ([]request, error) {
 	var left []placed
-	for _, self := range selves.list {
+	var holders []string
+	for _, a := range p.containers() {
+		self := selfOf(o.Network, o.Mark(), a)
+		if known.has(self) {
+			continue
+		}
 		there, err := m.conn.element(self.table, self.set, self.key)
 		switch {
 		case err != nil && !errors.Is(err, unix.ENOENT):
 			return nil, err
 		case err == nil && there.comment != o.Mark():
 			left = append(left, self)
+			if !slices.Contains(holders, there.comment) {
+				holders = append(holders, there.comment)
+			}
 		}
 	}
-	return eachSet(left, table.delElements), nil
+	changes := eachSet(left, table.delElements)
+	for _, holder := range holders {
+		given, err := m.handOver(portsTable(o.Network), holder, p.containers())
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, given...)
+	}
+	return changes, nil
+}
+
+// handOver returns the changes that take addresses out of the index of the owner with a
+// mark, which keeps its ports. Without an entry that it saw, the transaction of a DEL that
+// looked before is refused, as with masquerading: see the same there.
+func (m nftPortMap) handOver(t table, mark string, addrs []netip.Addr) ([]request, error) {
+	entries, err := m.conn.entries(t, forwardsSet, mark)
+	if err != nil {
+		return nil, err
+	}
+	var names [][]byte
+	for _, e := range entries {
+		if a, ok := parseSelf(e.data); !ok || !slices.Contains(addrs, a) {
+			names = append(names, e.data)
+		}
+	}
+	return append(t.delElements(forwardsSet, entries), t.addElements(forwardsSet, index(mark, names...))...), nil
 }
 
 // layout returns what makes the table of a network of the rules seen there.
@@ -187,13 +241,11 @@ func (m nftPortMap) layout(network string, p PortMap) func(seen []ruleSeen) (lay
 func addForwards(o Owner, p PortMap) []request {
 	mark := o.Mark()
 	var all []placed
-	var names [][]byte
 	for _, f := range p.Forwards {
 		all = append(all, f.elements(o.Network, mark, p.claims(f))...)
-		names = append(names, f.marshal())
 	}
 	changes := eachSet(all, table.addElements)
-	return append(changes, portsTable(o.Network).addElements(forwardsSet, index(mark, names...))...)
+	return append(changes, portsTable(o.Network).addElements(forwardsSet, index(mark, p.names()...))...)
 }
 
 // eachSet calls f for each set with its elements.
@@ -234,9 +286,13 @@ func (m nftPortMap) clear(o Owner, p PortMap) (changes []request, same bool, err
 			wants.add(e)
 		}
 	}
-	same = same && len(wants.list) == len(gone.list) && len(entries) == len(p.Forwards)
+	same = same && len(wants.list) == len(gone.list) && len(entries) == len(p.names())
 	err = m.present(gone, o, p.Forwards, p.claims, func(f Forward, holder string) error { return newConflict(f, holder) })
-	changes = eachSet(gone.list, table.delElements)
+	if err != nil {
+		return nil, false, err
+	}
+	left, err := m.inherit(o, p, gone)
+	changes = append(left, eachSet(gone.list, table.delElements)...)
 	return append(changes, portsTable(o.Network).delElements(forwardsSet, entries)...), same, err
 }
 
@@ -273,7 +329,7 @@ func (m nftPortMap) owned(o Owner) (has []Forward, entries []element, err error)
 }
 
 // present adds to a list the elements for forwards that are there and are o's. Those
-// of others are passed to taken, if not nil, but for those that o inherits.
+// of others are passed to taken, if not nil, but for those that o may inherit.
 func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim func(Forward) bool, taken func(f Forward, holder string) error) error {
 	mark := o.Mark()
 	for _, f := range forwards {
@@ -286,9 +342,9 @@ func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim 
 			case errors.Is(err, unix.ENOENT):
 			case err != nil:
 				return err
-			case there.comment == mark, taken != nil && e.isSelf():
+			case there.comment == mark:
 				list.add(e)
-			case taken != nil:
+			case taken != nil && !e.isSelf():
 				return taken(f, there.comment)
 			}
 		}
@@ -296,7 +352,7 @@ func (m nftPortMap) present(list *placedSet, o Owner, forwards []Forward, claim 
 	return nil
 }
 
-// isSelf reports whether e comes from [Forward.self].
+// isSelf reports whether e comes from [selfOf].
 func (e placed) isSelf() bool {
 	return slices.ContainsFunc(families(), func(f family) bool { return e.set == f.selves() })
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -148,5 +149,53 @@ func TestMasquerade_takeoverLocked(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// C-5: the same for what lets a container reach itself, which is an element for an address.
+// The former owner's ports are its own, so its DEL looks again and finds them.
+func TestPortMap_takeoverInsideDel(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	h := open(t, n, firewall.NFTables)
+	first, second, x, y := takers()
+	old := portMap(&container{owner: first, addrs: x}, firewall.TCP, 80, 443)
+	old.Forwards = append(old.Forwards, portMap(&container{owner: first, addrs: y}, firewall.TCP, 81).Forwards...)
+	p := portMap(&container{owner: second, addrs: x}, firewall.TCP, 82)
+	for name, before := range map[string]firewall.PortMap{
+		"new":   {},
+		"again": portMap(&container{owner: second, addrs: x}, firewall.UDP, 82),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := errors.Join(h.EnsurePortMap(t.Context(), second, before), h.EnsurePortMap(t.Context(), first, old)); err != nil {
+				t.Fatal(err)
+			}
+			remove, err := h.PortRemovalOf(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.EnsurePortMap(t.Context(), second, p); err != nil {
+				t.Fatal(err)
+			}
+			if err := remove(); !errors.Is(err, unix.ENOENT) {
+				t.Errorf("removal of what DEL saw before the address changed hands = %v, want %v", err, unix.ENOENT)
+			}
+			if err := h.DelPortMap(t.Context(), first); err != nil {
+				t.Error(err)
+			}
+			if err := h.CheckPortMap(t.Context(), second, p); err != nil {
+				t.Error(err)
+			}
+			all, err := h.ListPortMap(t.Context(), first.Network)
+			if err != nil || len(all) != len(p.Forwards) || all[0].Owner != second {
+				t.Errorf("ListPortMap() = %v, %v, want those of the second container alone", all, err)
+			}
+			if err := h.DelPortMap(t.Context(), second); err != nil {
+				t.Error(err)
+			}
+			if got := ruleset(t, n); strings.Contains(got, "comment \"net=") {
+				t.Errorf("elements are left:\n%s", got)
+			}
+		})
 	}
 }

@@ -149,6 +149,11 @@ func (p PortMap) claims(f Forward) bool {
 	return len(p.Conditions[1]) == 0
 }
 
+// claimsAll reports whether all forwards take their port for the whole host.
+func (p PortMap) claimsAll() bool {
+	return !slices.ContainsFunc(p.Forwards, func(f Forward) bool { return !p.claims(f) })
+}
+
 // ensure maps ports for o, and no others.
 func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 	fresh := false // whether to make the set of claims
@@ -157,6 +162,8 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 	if err != nil {
 		return err
 	}
+	// Without a claim nothing refuses a port that another one leads to the same address.
+	exact = exact || !p.claimsAll()
 	return retry(ctx, func() error {
 		err := m.conn.settle(portsTable(o.Network), m.layout(o.Network, p), func(built bool) (changes []request, err error) {
 			if fresh || built {

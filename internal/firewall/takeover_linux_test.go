@@ -199,3 +199,24 @@ func TestPortMap_takeoverInsideDel(t *testing.T) {
 		})
 	}
 }
+
+// Two containers that lead one port of a network with conditions to one address: an
+// element that is there keeps its owner, so the second is refused.
+func TestPortMap_takeoverCondition(t *testing.T) {
+	t.Parallel()
+	h := open(t, nstest.New(t), firewall.NFTables)
+	first, second, x, _ := takers()
+	p := portMap(&container{owner: first, addrs: x}, firewall.TCP, 80)
+	p.Conditions = [2][]string{{"ip", "saddr", "192.0.2.0/24"}, {"ip6", "saddr", "2001:db8::/64"}}
+	if err := h.EnsurePortMap(t.Context(), first, p); err != nil {
+		t.Fatal(err)
+	}
+	err := h.EnsurePortMap(t.Context(), second, p)
+	var conflict *firewall.ConflictError
+	if !errors.As(err, &conflict) || conflict.Holder != first {
+		t.Errorf("EnsurePortMap() = %v, want a conflict with %v", err, first)
+	}
+	if err := h.CheckPortMap(t.Context(), first, p); err != nil {
+		t.Error(err)
+	}
+}

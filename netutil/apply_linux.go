@@ -184,11 +184,28 @@ func reachable(gw netip.Addr, ips []types.IP) bool {
 // matter, and what a result does not mention is not asked for: in particular, an address
 // alone in its subnet needs no route to that.
 func (c *Conn) Compare(ctx context.Context, name string, ips []types.IP, routes []types.Route) error {
-	return c.compare(ctx, name, "", ips, routes)
+	return c.compare(ctx, name, "", ips, wantedRoutes{routes: routes})
 }
 
-// compare is Compare, and compares the hardware address unless mac is empty.
-func (c *Conn) compare(ctx context.Context, name, mac string, ips []types.IP, routes []types.Route) error {
+// wantedRoutes are routes that an interface should have, or one of others in its place.
+type wantedRoutes struct {
+	routes []types.Route
+	others []string // names
+}
+
+// skipForeign leaves out the routes whose gateway another interface reaches by its
+// addresses, and the interface with ips does not: things of others are not judged.
+//
+// Spec: checklist CHK-010.
+func (w *wantedRoutes) skipForeign(ips, others []types.IP) {
+	w.routes = slices.DeleteFunc(slices.Clone(w.routes), func(r types.Route) bool {
+		return r.GW.IsValid() && reachable(r.GW, others) && !reachable(r.GW, ips)
+	})
+}
+
+// compare is Compare, and compares the hardware address unless mac is empty. Routes may be
+// those of others.
+func (c *Conn) compare(ctx context.Context, name, mac string, ips []types.IP, want wantedRoutes) error {
 	link, err := c.Link(ctx, name)
 	if err != nil {
 		return err
@@ -201,16 +218,83 @@ func (c *Conn) compare(ctx context.Context, name, mac string, ips []types.IP, ro
 		return err
 	}
 	compareAddrs(&m, addrs, ips)
-	if len(routes) > 0 {
-		have, err := c.rt.Routes(ctx, rtnl.RouteFilter{Index: link.Index})
-		if err != nil {
-			return wrap(err, "list routes of %s", name)
-		}
-		for _, want := range resolveRoutes(link.Index, ips, routes) {
-			compareRoute(&m, have, want, name)
-		}
+	if err := c.compareRoutes(ctx, &m, link, ips, want); err != nil {
+		return err
 	}
 	return m.err("link " + name)
+}
+
+// compareRoutes notes the routes that neither link nor, in its place, another one has.
+func (c *Conn) compareRoutes(ctx context.Context, m *mismatch, link *Link, ips []types.IP, want wantedRoutes) error {
+	if len(want.routes) == 0 {
+		return nil
+	}
+	have, err := c.rt.Routes(ctx, rtnl.RouteFilter{Index: link.Index})
+	if err != nil {
+		return wrap(err, "list routes of %s", link.Name)
+	}
+	var missing []mismatch
+	var at []int
+	for i, r := range resolveRoutes(link.Index, ips, want.routes) {
+		var d mismatch
+		if compareRoute(&d, have, r, link.Name); len(d) > 0 {
+			missing, at = append(missing, d), append(at, i)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	others, err := c.routesOf(ctx, want.others)
+	if err != nil {
+		return err
+	}
+	for i, d := range missing {
+		if !want.elsewhere(at[i], others) {
+			*m = append(*m, d...)
+		}
+	}
+	return nil
+}
+
+// routesOf lists the routes of links by their names. A link that is gone has none.
+func (c *Conn) routesOf(ctx context.Context, names []string) ([]rtnl.Route, error) {
+	var all []rtnl.Route
+	for _, name := range names {
+		link, err := c.Link(ctx, name)
+		if isGone(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list, err := c.rt.Routes(ctx, rtnl.RouteFilter{Index: link.Index})
+		if err != nil {
+			return nil, wrap(err, "list routes of %s", name)
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// elsewhere reports whether the route at a position is one of other links. Where it is
+// listed several times as many of them have to have it, since it is the interface's own,
+// too. What it says beside destination, table and gateway is not judged.
+func (w wantedRoutes) elsewhere(position int, others []rtnl.Route) bool {
+	r := w.routes[position]
+	listed := 0
+	for _, other := range w.routes {
+		if other.Dst.Masked() == r.Dst.Masked() && other.GW == r.GW && other.Table == r.Table {
+			listed++
+		}
+	}
+	var links []int
+	for _, have := range others {
+		if have.Dst == r.Dst.Masked() && have.Table == orMain(r.Table.Value) && (!r.GW.IsValid() || r.GW.IsUnspecified() || r.GW == have.Gateway) &&
+			!slices.Contains(links, have.Index) {
+			links = append(links, have.Index)
+		}
+	}
+	return len(links) >= listed
 }
 
 // addMAC notes another hardware address than the one wanted; any will do if that is empty.

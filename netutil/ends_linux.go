@@ -179,6 +179,11 @@ func (e *Ends) CompareVeth(ctx context.Context, ifName string, cfg VethConfig) (
 // ifName: it must be there and up, with the hardware address, the addresses and the routes
 // of the result; see [Conn.Compare]. With down it may be down, and so without them.
 //
+// A result does not say whose a route is. One that ifName lacks may be that of another
+// interface that the result lists in the sandbox, and then has to be there only. One whose
+// gateway is in a subnet of another one's addresses, and in none of ifName's, is not
+// looked for.
+//
 // The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
 // the sandbox or the result has no such interface.
 //
@@ -198,7 +203,15 @@ func (e *Ends) CompareResult(ctx context.Context, result *types.Result, ifName s
 		m.addMAC(link, mac)
 		return m.err("link " + ifName)
 	}
-	return e.Sandbox.compare(ctx, ifName, mac, result.ContainerIPs(ifName, e.NS.Path()), result.Routes)
+	ips := result.ContainerIPs(ifName, e.NS.Path())
+	want := wantedRoutes{routes: result.Routes}
+	for _, i := range result.SandboxInterfaces(result.Interfaces[position].Sandbox) {
+		if i != position {
+			want.others = append(want.others, result.Interfaces[i].Name)
+			want.skipForeign(ips, result.InterfaceIPs(i))
+		}
+	}
+	return e.Sandbox.compare(ctx, ifName, mac, ips, want)
 }
 
 // CompareAddrs compares the addresses of a link with those that it should have among

@@ -170,6 +170,59 @@ func TestEnds_CompareResult(t *testing.T) {
 	}
 }
 
+// CHK-007, CHK-010: a result with the routes of two interfaces does not say whose they are.
+func TestEnds_CompareResult_routes(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	host, sandbox := newSpace(t), newSpace(t)
+	own := types.IP{Address: prefix("10.1.2.2/24"), Gateway: ip("10.1.2.1")}
+	other := types.IP{Address: prefix("10.9.9.2/24"), Gateway: ip("10.9.9.1")}
+	anywhere, far := types.Route{Dst: prefix("0.0.0.0/0")}, types.Route{Dst: prefix("10.50.0.0/16")}
+	via := func(r types.Route, gw string) types.Route { r.GW = ip(gw); return r }
+	result := &types.Result{}
+	for _, i := range []struct {
+		name   string
+		ip     types.IP
+		routes []types.Route
+	}{
+		{"net1", other, []types.Route{anywhere, far, via(types.Route{Dst: prefix("10.51.0.0/16")}, "10.9.9.9")}},
+		{"eth0", own, []types.Route{anywhere, {Dst: prefix("10.60.0.0/16")}, via(types.Route{Dst: prefix("10.61.0.0/16")}, "10.1.2.9")}},
+	} {
+		v := host.veth(t, sandbox, netutil.VethConfig{Name: "host-" + i.name, Peer: netutil.VethPeer{Name: i.name}})
+		if err := host.SetUp(ctx, v.Host.Index); err != nil {
+			t.Fatal(err)
+		}
+		if err := sandbox.Apply(ctx, v.Peer, []types.IP{i.ip}, i.routes, netutil.ApplyConfig{}); err != nil {
+			t.Fatal(err)
+		}
+		result.AddInterface(v.Peer.Interface(sandbox.test.Path()), i.ip)
+		result.Routes = append(result.Routes, i.routes...)
+	}
+	e := ends(t, host, sandbox)
+	for _, tt := range []struct {
+		name   string
+		change string // and how it is undone
+		undo   string
+		want   []string
+	}{
+		{name: "as it is"},
+		{"another's route gone, by its gateway", "del 10.51.0.0/16", "add 10.51.0.0/16 via 10.9.9.9", nil},
+		{"one's own route gone", "del 10.60.0.0/16", "add 10.60.0.0/16 via 10.1.2.1", []string{"route"}},
+		{"one's own route gone, by its gateway", "del 10.61.0.0/16", "add 10.61.0.0/16 via 10.1.2.9", []string{"route"}},
+		{"one's own route by another gateway", "replace 10.61.0.0/16 via 10.1.2.8", "replace 10.61.0.0/16 via 10.1.2.9", []string{"gateway of route 10.61.0.0/16 via 10.1.2.9 dev eth0"}},
+		{"one's own default route gone", "del default via 10.1.2.1", "prepend default via 10.1.2.1", []string{"route", "route"}},
+		{"a route that is nowhere", "del 10.50.0.0/16", "add 10.50.0.0/16 via 10.9.9.1", []string{"route"}},
+	} {
+		if tt.change != "" {
+			sandbox.test.Output(t, "sh", "-ec", "ip route "+tt.change)
+		}
+		wantMismatch(t, tt.name+": CompareResult", e.CompareResult(ctx, result, "eth0", false), tt.want...)
+		if tt.undo != "" {
+			sandbox.test.Output(t, "sh", "-ec", "ip route "+tt.undo)
+		}
+	}
+}
+
 // CHK-005, CHK-006, C-57: the other half of ADD, for both ends of the cable.
 func TestEnds_CompareVeth(t *testing.T) {
 	t.Parallel()

@@ -84,6 +84,9 @@ func TestDelRetry(t *testing.T) { suite.DelRetry(t) }
 // CHK-002, CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, CHK-021, CHK-022, C-24, C-57.
 func TestCheck(t *testing.T) { suite.Check(t) }
 
+// CHK-007, CHK-010, CHAIN-013: the result holds the routes of another plugin, too.
+func TestSecond(t *testing.T) { suite.Second(t) }
+
 // GC-002, GC-005, GC-006, GC-007, GC-011, GC-018, GC-020, GC-022, GC-024, C-7.
 func TestGC(t *testing.T) { suite.GC(t) }
 

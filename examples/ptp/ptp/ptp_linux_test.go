@@ -58,6 +58,9 @@ func TestDelRetry(t *testing.T) { suite.DelRetry(t) }
 // CHK-005, CHK-006, CHK-007, CHK-008, CHK-011, C-57.
 func TestCheck(t *testing.T) { suite.Check(t) }
 
+// CHK-007, CHK-010, CHAIN-013: the result holds the routes of another plugin, too.
+func TestSecond(t *testing.T) { suite.Second(t) }
+
 // A route of the configuration may name any gateway, as with the reference plugin,
 // although nobody but the host is on the cable.
 func TestGateways(t *testing.T) {

@@ -23,7 +23,7 @@ var modules = map[string]string{
 
 	"github.com/mdlayher/netlink": "v1.7.3-0.20250113171957-fbb4dce95f42",
 	"github.com/mdlayher/socket":  "v0.5.0",
-	"golang.org/x/net":            "v0.33.0",
+	"golang.org/x/net":            "v0.50.0", // its package bpf alone; older ones have advisories that scanners report
 	"golang.org/x/sync":           "v0.6.0",
 }
 

@@ -195,6 +195,7 @@ type loader struct {
 	in    *json.Encoder
 	out   *json.Decoder
 	close func() error
+	fds   int // descriptors after the first order
 }
 
 // An order is what a loader is to do for the containers from First to before End.
@@ -257,10 +258,14 @@ func (n *raceNode) startLoader(t *testing.T, networks []string, perNetwork int) 
 			_ = cmd.Wait()
 		}
 	})
-	return &loader{cmd, json.NewEncoder(in), json.NewDecoder(bufio.NewReader(out)), in.Close}
+	return &loader{cmd: cmd, in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out)), close: in.Close}
 }
 
-// do has a loader do something and logs what it reports.
+// spareFDs is how many descriptors the Go runtime and package os may come to keep after the
+// first order, whatever the number of attachments is.
+const spareFDs = 4
+
+// do has a loader do something and logs what it reports. No operation keeps a descriptor.
 func (l *loader) do(t *testing.T, command string, first, end int) {
 	t.Helper()
 	if err := l.in.Encode(order{command, first, end}); err != nil {
@@ -273,6 +278,12 @@ func (l *loader) do(t *testing.T, command string, first, end int) {
 	}
 	t.Logf("%s of %d to %d in one process: %v, each %v at first, %v at last, at worst %v; %d descriptors, %d KiB", command, first, end,
 		time.Since(start).Round(time.Millisecond), r.First.Round(10*time.Microsecond), r.Last.Round(10*time.Microsecond), r.Slowest.Round(10*time.Microsecond), r.FDs, r.RSS)
+	if l.fds == 0 {
+		l.fds = r.FDs
+	}
+	if r.FDs > l.fds+spareFDs {
+		t.Errorf("%s: %d descriptors are open, want %d as after the first order", command, r.FDs, l.fds)
+	}
 	for i, e := range r.Errors {
 		if i == 5 {
 			t.Errorf("and %d errors more", len(r.Errors)-i)

@@ -3,6 +3,7 @@
 package campaign_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -271,11 +272,49 @@ func TestKilled_delegate(t *testing.T) {
 	t.Parallel()
 	n := newRaceNode(t, waitNetwork("bridge", "slow", ""))
 	pidFile := filepath.Join(n.DataDir, "pid")
-	n.Script(t, "slow", "cat >/dev/null\necho $$ >"+pidFile+".new\nmv "+pidFile+".new "+pidFile+"\nexec sleep 1000\n")
+	n.Script(t, "slow", "cat >/dev/null\n"+sayPID(pidFile))
 	c := n.Container(t, "c1")
 	cmd := exec.Command(filepath.Join(n.Runtime.Path[0], "bridge"))
 	cmd.Env = append(os.Environ(), "CNI_COMMAND=ADD", "CNI_PATH="+n.Runtime.Path[0], "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_NETNS="+c.Path())
 	cmd.Stdin = strings.NewReader(`{"cniVersion":"1.1.0","name":"net","type":"bridge","bridge":"br0","ipam":{"type":"slow"}}`)
+	n.wantDiesWith(t, cmd, pidFile)
+}
+
+// A plugin that is killed takes the iptables with it that it runs: no rule comes behind the
+// DEL that comes next. LIFE-013
+func TestKilled_iptables(t *testing.T) {
+	t.Parallel()
+	n := newRaceNode(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"portmap","backend":"iptables","capabilities":{"portMappings":true}}]}`)
+	dir, pidFile := t.TempDir(), filepath.Join(n.DataDir, "pid")
+	for _, name := range []string{"iptables", "ip6tables", "iptables-restore", "ip6tables-restore"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+sayPID(pidFile)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &pod{id: "c1", ns: newNS(t), ports: portsOf(1)}
+	prev := fmt.Appendf(nil, `{"cniVersion":"1.1.0","interfaces":[{"name":"eth0","sandbox":%q}],"ips":[{"address":"10.67.0.9/24","interface":0}]}`, p.netns())
+	stdin, err := n.request(0, types.RequestParams{Command: types.CommandAdd, PrevResult: prev}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(n.Runtime.Path[0], "portmap"))
+	cmd.Env = append(os.Environ(), "CNI_COMMAND=ADD", "CNI_PATH="+n.Runtime.Path[0], "CNI_CONTAINERID=c1", "CNI_IFNAME=eth0", "CNI_NETNS="+p.netns(), "PATH="+dir+":"+os.Getenv("PATH"))
+	cmd.Stdin = bytes.NewReader(stdin)
+	n.wantDiesWith(t, cmd, pidFile)
+	if err := p.ns.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// sayPID is a shell script that writes its number to a file, at once, and goes on for long.
+func sayPID(file string) string {
+	return "echo $$ >" + file + ".$$\nmv " + file + ".$$ " + file + "\nexec sleep 1000\n"
+}
+
+// wantDiesWith runs a plugin on the host, kills it when its child has written its number to
+// a file, and waits for the end of the child.
+func (n *raceNode) wantDiesWith(t *testing.T, cmd *exec.Cmd, pidFile string) {
+	t.Helper()
 	if err := n.Host.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +322,7 @@ func TestKilled_delegate(t *testing.T) {
 	for begin := time.Now(); pid == ""; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(pidFile)
 		if pid = strings.TrimSpace(string(text)); err != nil && time.Since(begin) > patience {
-			t.Fatal("the delegate was not asked")
+			t.Fatal("the child was not started")
 		}
 	}
 	if err := cmd.Process.Kill(); err != nil {

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -491,6 +492,40 @@ func TestAdd_interrupted(t *testing.T) {
 			t.Errorf("the delegate ran %s, want nothing", got)
 		}
 	})
+}
+
+// ADD-026: a delegate that answers neither ADD nor the DEL that follows, and stops at no
+// signal but the end of its context, does not keep its caller, whose own context is
+// over. The clock is the bubble's.
+func TestAdd_cleanupHangs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	call := b.call(t, nil)
+	synctest.Test(t, func(t *testing.T) {
+		var commands []string
+		call.Local = func(string) types.LocalPlugin {
+			return func(ctx context.Context, environ []string, _ io.Reader, _, _ io.Writer) int {
+				commands = append(commands, lookup(environ, "CNI_COMMAND"))
+				<-ctx.Done()
+				return 1
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		begin := time.Now()
+		if _, err := ipam.Add(ctx, call, "fake"); !errors.Is(err, types.ErrTryAgainLater) {
+			t.Errorf("Add() = %v, want error 11", err)
+		}
+		if took := time.Since(begin); took > time.Minute+15*time.Second {
+			t.Errorf("Add() took %v, want little more than its minute", took)
+		}
+		if got := strings.Join(commands, " "); got != "ADD DEL" {
+			t.Errorf("the delegate ran %s, want ADD DEL", got)
+		}
+	})
+	if said := b.stderr.String(); !strings.Contains(said, "DEL after a failed ADD: ") || !strings.Contains(said, "DEL was interrupted") {
+		t.Errorf("standard error = %s, want that DEL was interrupted", said)
+	}
 }
 
 // A delegate that writes for ever is stopped, and costs no more than the limit.

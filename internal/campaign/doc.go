@@ -8,8 +8,11 @@
 //
 //	go test ./internal/campaign -v -timeout 0 -run Races -args -for 10m -seed 7
 //
-// The power cuts are in package ipam, beside the store whose every step they look at; to
-// have them too, name both packages: ./internal/campaign ./ipam.
+// The power cuts are in package ipam, beside the store whose every step they look at, the
+// race of two stores is in internal/interop, beside the other one, and fuzz targets are
+// with what they fuzz. All of them one after the other, each for a time:
+//
+//	.ci/campaigns 10m 7
 //
 // Run it as root, or where the kernel lets users make namespaces. A campaign that fails
 // names its seed. RESULTS.md beside this file has the figures of long runs.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"syscall"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 )
@@ -35,7 +36,8 @@ type AddrConfig struct {
 
 // EnsureAddr gives a link an address, and reports whether it did. It agrees if the link
 // has that address with that length of subnet, however it was added. The link may be
-// down. If IPv6 is switched off on the link (disable_ipv6), it is switched on.
+// down. If IPv6 is switched off on the link (disable_ipv6), it is switched on. The error is
+// [ErrUnfit] if the MTU of the link is too small for IPv6.
 //
 // Equivalent to: ip addr add PREFIX broadcast + nodad dev LINK
 // Kernel: IFA_F_NODAD; include/uapi/linux/if_addr.h.
@@ -57,7 +59,25 @@ func (c *Conn) EnsureAddr(ctx context.Context, index int, p netip.Prefix, cfg Ad
 	if isExist(err) {
 		return false, nil
 	}
-	return err == nil, wrap(err, "add address %v to link %v", p, c.linkName(ctx, index))
+	return err == nil, wrap(c.explainAddr(ctx, err, index, p), "add address %v to link %v", p, c.linkName(ctx, index))
+}
+
+// minMTU6 is IPV6_MIN_MTU, below which a link has no IPv6.
+// Source: https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/ipv6.h
+const minMTU6 = 1280
+
+// explainAddr says more of the kernel's refusal of an address, if that is for the MTU.
+//
+// Kernel: ipv6_add_dev, net/ipv6/addrconf.c, whose EINVAL older kernels turn into ENOBUFS.
+func (c *Conn) explainAddr(ctx context.Context, err error, index int, p netip.Prefix) error {
+	if !p.Addr().Is6() || !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ENOBUFS) {
+		return err
+	}
+	l, e := c.rt.LinkByIndex(ctx, index)
+	if e != nil || l.MTU >= minMTU6 {
+		return err
+	}
+	return fmt.Errorf("%w: mtu is %d, and IPv6 needs at least %d: %w", ErrUnfit, l.MTU, minMTU6, err)
 }
 
 // enableIPv6 switches IPv6 on where it is switched off for one link.

@@ -46,6 +46,9 @@ type ApplyConfig struct {
 // once with the gateway and once without, is added once. One whose destination another
 // link or gateway has a route to is added as by [Conn.PrependRoute].
 //
+// A route may be of a family that ips has none of. The error is [ErrUnfit] if the kernel
+// refuses that one, or an IPv6 address for the MTU of the link.
+//
 // IPv6 addresses stay when the link is set down (keep_addr_on_down=1).
 //
 // Spec: CNI 1.1.0, section 5, "Success", "routes".
@@ -76,10 +79,35 @@ func (c *Conn) Apply(ctx context.Context, link *Link, ips []types.IP, routes []t
 			r.OnLink = !isGateway(r.Gateway, ips)
 		}
 		if err := c.PrependRoute(ctx, r); err != nil {
-			return err
+			return r.explain(err, ips)
 		}
 	}
 	return nil
+}
+
+// explain says more of the kernel's refusal of a route. What it takes of a family without an
+// address depends on much: IPv4 by a gateway wants an address somewhere in the namespace,
+// that of lo will do; IPv6 wants not to be switched off.
+//
+// Kernel: fib_check_nh_v4_gw, net/ipv4/fib_semantics.c; fib6_nh_init, net/ipv6/route.c.
+func (r Route) explain(err error, ips []types.IP) error {
+	by := r.Dst.Addr()
+	if r.Gateway.IsValid() {
+		by = r.Gateway
+	}
+	family, has := "IPv6", hasIPv6(ips)
+	if by.Is4() {
+		family, has = "IPv4", hasIPv4(ips)
+	}
+	switch {
+	case !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.ERANGE) && !errors.Is(err, fs.ErrPermission):
+		return err
+	case r.Dst.Addr().Is6() && by.Is4():
+		return fmt.Errorf("%w: an IPv6 route has no IPv4 gateway: %w", ErrUnfit, err)
+	case !has:
+		return fmt.Errorf("%w: there is no %s address: %w", ErrUnfit, family, err)
+	}
+	return err
 }
 
 // applySysctls writes the settings of a link, in one visit to its namespace.
@@ -117,13 +145,12 @@ func notAllowed(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EINVAL)
 }
 
+func hasIPv4(ips []types.IP) bool {
+	return slices.ContainsFunc(ips, func(ip types.IP) bool { return ip.Address.Addr().Is4() })
+}
+
 func hasIPv6(ips []types.IP) bool {
-	for _, ip := range ips {
-		if ip.Address.Addr().Is6() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ips, func(ip types.IP) bool { return ip.Address.Addr().Is6() })
 }
 
 // resolveRoutes says what the routes of a result mean on a link.

@@ -20,6 +20,11 @@ var ErrDuplicate = errors.New("address is in use by another machine")
 // and find_portno in br_if.c, which keeps the number 0 for no port.
 var ErrBridgeFull = errors.New("all 1023 ports are taken")
 
+// ErrUnfit says that a link cannot have an address or a route because of something else that
+// the configuration asks for, or lacks: the mtu is too small for IPv6, or there is no address
+// of the family of a route. The text says which.
+var ErrUnfit = errors.New("does not fit")
+
 // MismatchError says that something exists, but is not what it should be.
 type MismatchError struct {
 	Object      string // such as "bridge cni0"

@@ -335,6 +335,63 @@ func (p Interface) Check(t *testing.T) {
 	}
 }
 
+// Unfit is about addresses and routes that do not go together, or with the mtu.
+func (p Interface) Unfit(t *testing.T) {
+	t.Parallel()
+	n := p.node(t)
+	ip4, ip6 := `[{"subnet":"10.1.2.0/24"}]`, `[{"subnet":"fd01:2::/64"}]`
+	for i, tt := range []struct {
+		name, version, mtu, ranges, routes, in string
+		want                                   []string // in the error; none: it fits
+	}{
+		{"mtu", "0.4.0", "1000", ip4 + "," + ip6, "[]", "", []string{"mtu", "1000", "1280", "fd01:2::"}},
+		{"mtu of IPv4", "0.4.0", "1000", ip4, "[]", "", nil},
+		{"smallest mtu", "0.4.0", "1280", ip6, "[]", "", nil},
+		{"IPv4 gateway without address", "0.4.0", "1400", ip6, `[{"dst":"10.9.0.0/16","gw":"10.9.0.1"}]`, "", []string{"10.9.0.0/16 via 10.9.0.1", "no IPv4 address"}},
+		{"IPv4 gateway beside lo", "0.4.0", "1400", ip6, `[{"dst":"10.9.0.0/16","gw":"10.9.0.1"}]`, "ip link set lo up", nil},
+		{"IPv4 on the link", "0.4.0", "1400", ip6, `[{"dst":"10.9.0.0/16"}]`, "", nil},
+		{"IPv6 without address", "0.4.0", "1400", ip4, `[{"dst":"fd09::/64","gw":"fd09::1"}]`, "", nil},
+		{"IPv6 switched off", "0.4.0", "1400", ip4, `[{"dst":"fd09::/64"}]`, "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6", []string{"fd09::/64", "no IPv6 address"}},
+		{"IPv4 by IPv6", "1.0.0", "1400", ip4 + "," + ip6, `[{"dst":"10.9.0.0/16","gw":"fd01:2::9"}]`, "", nil},
+		{"IPv6 by IPv4", "1.0.0", "1400", ip4 + "," + ip6, `[{"dst":"fd09::/64","gw":"10.1.2.9"}]`, "", []string{"fd09::/64 via 10.1.2.9", "IPv4 gateway"}},
+		{"IPv4 by IPv6 in old versions", "0.4.0", "1400", ip4 + "," + ip6, `[{"dst":"10.9.0.0/16","gw":"fd01:2::9"}]`, "", []string{"ipam.routes[0].gw", "1.0.0"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := n.Container(t, fmt.Sprintf("c%d", i))
+			if tt.in != "" {
+				c.Output(t, "sh", "-ec", tt.in)
+			}
+			request := fmt.Sprintf(`{"cniVersion":%q,"name":"net%d","type":%q,"bridge":"br%d","mtu":%s,"ipam":{"type":"host-local","dataDir":"DATADIR","ranges":[%s],"routes":%s}}`,
+				tt.version, i, p.Type, i, tt.mtu, tt.ranges, tt.routes)
+			out, exit := n.Exec(t, p.Type, types.CommandAdd, c, request)
+			if tt.want == nil {
+				if exit != 0 {
+					t.Errorf("ADD = exit %d, %s, want success", exit, out)
+				}
+				if out, exit := n.Exec(t, p.Type, types.CommandDel, c, request); exit != 0 {
+					t.Errorf("DEL = %s", out)
+				}
+				return
+			}
+			var document struct {
+				Code types.Code
+				Msg  string
+			}
+			if err := json.Unmarshal([]byte(out), &document); err != nil || exit != 1 || document.Code != types.ErrInvalidNetworkConfig {
+				t.Errorf("ADD = exit %d, %s, want code %d", exit, out, types.ErrInvalidNetworkConfig)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(document.Msg, want) {
+					t.Errorf("msg is %q, want %q in it", document.Msg, want)
+				}
+			}
+			if links, reserved := Links(t, c.NS), n.Reservations(t, fmt.Sprintf("net%d", i)); len(links)+len(reserved) != 0 {
+				t.Errorf("left behind: links %+v, reservations %q", links, reserved)
+			}
+		})
+	}
+}
+
 // Second is a plugin behind another one that made an interface of its own, with the same
 // default route and one more: CHECK finds all in place, and its own route missing.
 func (p Interface) Second(t *testing.T) {

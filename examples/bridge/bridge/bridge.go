@@ -90,10 +90,18 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 		a.configure,
 	} {
 		if err := step(ctx); err != nil {
-			return nil, err
+			return nil, coded(err)
 		}
 	}
 	return a.report(), nil
+}
+
+// coded returns err with the code for what the configuration cannot have: ERR-015.
+func coded(err error) error {
+	if errors.Is(err, netutil.ErrUnfit) {
+		return types.NewError(types.ErrInvalidNetworkConfig, err.Error(), nil)
+	}
+	return err
 }
 
 // plug makes the bridge, if it is the first container, and the veth.

@@ -368,6 +368,10 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// ERR-015, ADD-009: addresses and routes that do not go with the rest of the configuration
+// are the configuration's fault, and nothing is left of the container.
+func TestUnfit(t *testing.T) { suite.Unfit(t) }
+
 // ADD-012, PROTO-044, PROTO-045, C-18, C-32: what is no namespace of a container is refused,
 // before any work.
 func TestBadNamespace(t *testing.T) {

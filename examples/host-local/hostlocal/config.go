@@ -119,10 +119,17 @@ func decodeRoutes(raw json.RawMessage) ([]types.Route, error) {
 }
 
 // supports checks that results of a version can hold an address from each set:
-// before 0.3.0 they have room for one of each family.
+// before 0.3.0 they have room for one of each family. Before 1.0.0 a route has a gateway of
+// its own family.
 //
-// Spec: checklist DLG-031.
+// Spec: checklist DLG-031, RES-025.
 func (c *Config) supports(v types.Version) error {
+	for i, r := range c.routes {
+		if v < types.V100 && r.GW.IsValid() && r.GW.Is4() != r.Dst.Addr().Is4() {
+			return types.Errorf(types.ErrInvalidNetworkConfig,
+				"ipam.routes[%d].gw: %s is not of the family of %s, which needs CNI version %s; the request is of %s", i, r.GW, r.Dst, types.V100, v)
+		}
+	}
 	if v >= types.V030 {
 		return nil
 	}

@@ -111,7 +111,10 @@ func add(ctx context.Context, r *request) (*types.Result, error) {
 			return nil, err
 		}
 	}
-	if err := configure(ctx, e, veth, result); err != nil {
+	switch err := configure(ctx, e, veth, result); {
+	case errors.Is(err, netutil.ErrUnfit):
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, err.Error(), nil)
+	case err != nil:
 		return nil, err
 	}
 	return report(r, veth, result), nil

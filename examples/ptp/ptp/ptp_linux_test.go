@@ -45,6 +45,9 @@ func TestVersions(t *testing.T) { suite.Versions(t) }
 // plugin has to give an address and its gateway.
 func TestFailedAdd(t *testing.T) { suite.FailedAdd(t) }
 
+// ERR-015, ADD-009: what does not go together is the configuration's fault.
+func TestUnfit(t *testing.T) { suite.Unfit(t) }
+
 // ADD-007, C-4, C-19: a second ADD takes nothing back, and two interfaces of a container do
 // not touch each other.
 func TestTwice(t *testing.T) { suite.Twice(t) }

@@ -58,11 +58,13 @@ func (c *conn) flows(family uint8, p Protocol) ([]flow, error) {
 		nest(ctaFilter, attrs(nil).bytes(ctaFilterOrig, binary.NativeEndian.AppendUint32(nil, filterProtoNumber)))
 	list := func(filter attrs) (all []flow, err error) {
 		r := request{typ: unix.NFNL_SUBSYS_CTNETLINK<<8 | conntrackGet, flags: unix.NLM_F_DUMP, family: family, attrs: filter}
-		err = c.do(r, func(r reply) error {
-			if f, ok := parseFlow(r); ok && f.protocol == p {
-				all = append(all, f)
-			}
-			return nil
+		err = insist(func() error {
+			return c.do(r, func(r reply) error {
+				if f, ok := parseFlow(r); ok && f.protocol == p {
+					all = append(all, f)
+				}
+				return nil
+			})
 		})
 		if errors.Is(err, errChanged) {
 			err = nil // connections come and go; one that comes now is not stale

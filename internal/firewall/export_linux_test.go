@@ -3,6 +3,8 @@
 package firewall
 
 import (
+	"encoding/binary"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,5 +43,39 @@ func (h *Host) WhenLooked(f func()) {
 	h.conn.looked = func() {
 		h.conn.looked = nil
 		f()
+	}
+}
+
+// Congest fills the socket of h, so that the kernel has no room for its next answer. The
+// calling thread is in the namespace of the socket.
+func (h *Host) Congest(t testing.TB) {
+	t.Helper()
+	name, err := unix.Getsockname(h.conn.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		t.Fatal(err)
+	}
+	junk := make([]byte, unix.SizeofNlMsghdr) // no larger than an answer
+	binary.NativeEndian.PutUint32(junk, uint32(len(junk)))
+	for err == nil {
+		err = unix.Sendto(from, junk, unix.MSG_DONTWAIT, name)
+	}
+	if err != unix.EAGAIN {
+		t.Fatal(err)
+	}
+	if err := unix.Close(from); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// WhenSending calls f before h sends its nth message from here on.
+func (h *Host) WhenSending(n int, f func()) {
+	h.conn.sending = func() {
+		if n--; n == 0 {
+			f()
+		}
 	}
 }

@@ -133,9 +133,11 @@ func (m member) marshal() attrs {
 func (c *conn) references(s ipset) (int, error) {
 	n := 0
 	a := attrs(nil).be32(ipsetAttrFlags|attrNetwork, ipsetHeaderOnly)
-	err := c.do(s.request(ipsetList, unix.NLM_F_DUMP, a), func(r reply) error {
-		n = int(attrUint32(findAttr(r.attrs, ipsetAttrData, ipsetAttrReferences)))
-		return nil
+	err := insist(func() error {
+		return c.do(s.request(ipsetList, unix.NLM_F_DUMP, a), func(r reply) error {
+			n = int(attrUint32(findAttr(r.attrs, ipsetAttrData, ipsetAttrReferences)))
+			return nil
+		})
 	})
 	return n, ipsetError("look at", s, err)
 }
@@ -143,11 +145,14 @@ func (c *conn) references(s ipset) (int, error) {
 // members lists s. The error is ENOENT if there is no s.
 func (c *conn) members(s ipset) ([]member, error) {
 	var all []member
-	err := c.do(s.request(ipsetList, unix.NLM_F_DUMP, nil), func(r reply) error {
-		return eachAttr(findAttr(r.attrs, ipsetAttrElements), func(_ uint16, item []byte) error {
-			m, err := parseMember(item)
-			all = append(all, m)
-			return err
+	err := insist(func() error {
+		all = nil
+		return c.do(s.request(ipsetList, unix.NLM_F_DUMP, nil), func(r reply) error {
+			return eachAttr(findAttr(r.attrs, ipsetAttrElements), func(_ uint16, item []byte) error {
+				m, err := parseMember(item)
+				all = append(all, m)
+				return err
+			})
 		})
 	})
 	return all, ipsetError("list", s, err)

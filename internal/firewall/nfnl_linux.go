@@ -35,6 +35,15 @@ const receiveTimeout = 30 * time.Second
 // errChanged means that what was read was changed by somebody else.
 var errChanged = errors.New("the ruleset changed meanwhile")
 
+// errLost means that the kernel had no memory for an answer, or the socket no room. What was
+// asked for may have been done or not.
+//
+// Kernel: nfnl_err_deliver and netlink_ack; net/netfilter/nfnetlink.c, net/netlink/af_netlink.c.
+var errLost = fmt.Errorf("the kernel's answer is lost: %w", unix.ENOBUFS)
+
+// insistence is how often a request is sent whose answer gets lost.
+const insistence = 10
+
 // request is one netfilter netlink message.
 type request struct {
 	typ    uint16 // subsystem<<8 | command
@@ -61,6 +70,8 @@ type conn struct {
 
 	noNAT  bool   // for tests: as if the kernel had no NAT in nf_tables
 	looked func() // for tests: called, if not nil, between the look and the removal of GC
+
+	sending func() // for tests: called, if not nil, before a message is sent
 }
 
 // dial opens a socket in the network namespace of the calling thread.
@@ -118,22 +129,43 @@ func (r *request) marshal(seq uint32) []byte {
 // made is errChanged, after f saw some of it. Otherwise it is one message. If f is nil the
 // kernel is asked to say that all went well, as it does not by itself when it changes
 // something.
+//
+// A request whose answer gets lost is sent again, but for a list, of which f saw some: that is
+// errLost. What is changed one by one is changed by who agrees if it was done before.
 func (c *conn) do(r request, f func(reply) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seq++
 	if f == nil {
 		r.flags |= unix.NLM_F_ACK
 	}
-	if err := c.send(r.marshal(c.seq)); err != nil {
-		return err
+	ask := func() error {
+		c.seq++
+		if err := c.send(r.marshal(c.seq)); err != nil {
+			return err
+		}
+		return c.receive(c.seq, f != nil && r.flags&unix.NLM_F_DUMP == 0, f)
 	}
-	single := f != nil && r.flags&unix.NLM_F_DUMP == 0
-	return c.receive(c.seq, single, f)
+	if r.flags&unix.NLM_F_DUMP != 0 {
+		return ask()
+	}
+	return insist(ask)
+}
+
+// insist asks until an answer is not lost.
+func insist(ask func() error) (err error) {
+	for range insistence {
+		if err = ask(); !errors.Is(err, errLost) {
+			break
+		}
+	}
+	return err
 }
 
 // send passes messages to the kernel, which works on them before it returns.
 func (c *conn) send(b []byte) error {
+	if c.sending != nil {
+		c.sending()
+	}
 	for {
 		err := unix.Sendto(c.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 		if err != unix.EINTR {
@@ -142,12 +174,27 @@ func (c *conn) send(b []byte) error {
 	}
 }
 
-// read returns the next datagram, in c.buf.
-func (c *conn) read() ([]byte, error) {
+// An inbox reads what the kernel answers to one request.
+type inbox struct {
+	*conn
+	lossy bool // something was lost
+}
+
+// read returns the next datagram, in the buffer of the conn. The error is errLost if the
+// answer, or the rest of it, is not to come: what there is, is there when the request was sent.
+func (i *inbox) read() ([]byte, error) {
+	c, flags := i.conn, unix.MSG_TRUNC
 	for {
-		n, _, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
+		if i.lossy {
+			flags |= unix.MSG_DONTWAIT
+		}
+		n, _, err := unix.Recvfrom(c.fd, c.buf, flags)
 		switch {
 		case err == unix.EINTR:
+		case err == unix.ENOBUFS:
+			i.lossy = true // it may be another message that was lost
+		case err == unix.EAGAIN && i.lossy:
+			return nil, errLost
 		case err != nil:
 			return nil, err
 		case n > len(c.buf):
@@ -162,8 +209,9 @@ func (c *conn) read() ([]byte, error) {
 func (c *conn) receive(seq uint32, single bool, f func(reply) error) error {
 	var failed error
 	interrupted := false
+	in := inbox{conn: c}
 	for {
-		b, err := c.read()
+		b, err := in.read()
 		if err != nil {
 			return err
 		}
@@ -236,12 +284,12 @@ func errnoOf(payload []byte) error {
 // retries bounds how often an interrupted list or a lost race is tried again.
 const retries = 100
 
-// retry calls f until it returns something else than errChanged, with a short and
-// growing pause, and gives up when ctx ends.
+// retry calls f, which looks before it changes anything, until it returns something else
+// than errChanged or errLost, with a short and growing pause, and gives up when ctx ends.
 func retry(ctx context.Context, f func() error) error {
 	for i := range retries {
 		err := f()
-		if !errors.Is(err, errChanged) {
+		if !errors.Is(err, errChanged) && !errors.Is(err, errLost) {
 			return err
 		}
 		if i < 4 {

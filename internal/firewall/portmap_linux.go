@@ -127,8 +127,9 @@ func (h *Host) DelPortMap(ctx context.Context, o Owner) error {
 	errs := []error{err}
 	var gone []Forward
 	errs = append(errs, h.removeNFT(ctx,
-		func() (changes []request, err error) {
-			changes, gone, err = h.nftPorts().remove(o)
+		func() ([]request, error) {
+			changes, had, err := h.nftPorts().remove(o)
+			gone = append(gone, had...) // also what is gone when this is asked for again
 			return changes, err
 		},
 		func() ([]request, error) { return h.conn.chainsOfNAT(chains) },

@@ -101,11 +101,12 @@ func (c *conn) sendAll(message []byte) error {
 
 // settled reads the answers to the messages of a transaction, from that to its beginning,
 // which is answered only if it is refused as a whole, to the last one. The error is that
-// of the first message refused.
+// of the first message refused, and errLost if the kernel could not tell.
 func (c *conn) settled(first, last uint32) error {
 	var refused error
+	in := inbox{conn: c}
 	for {
-		b, err := c.read()
+		b, err := in.read()
 		if err != nil {
 			return err
 		}

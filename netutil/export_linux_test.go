@@ -5,7 +5,11 @@ package netutil
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cnikit/cnikit/internal/rtnl"
 )
@@ -46,4 +50,36 @@ func vlanWords(ranges []rtnl.VLANs) string {
 		words = append(words, w)
 	}
 	return strings.Join(words, " ")
+}
+
+// Congest fills the sockets that speak rtnetlink in the namespace of the calling thread, so
+// that the kernel has no room for its next answer.
+func Congest(t testing.TB) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/thread-self/net/netlink")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := 0
+	for line := range strings.Lines(string(table)) {
+		var socket string
+		var protocol int
+		var port uint32
+		if n, err := fmt.Sscan(line, &socket, &protocol, &port); n != 3 || err != nil || protocol != unix.NETLINK_ROUTE || port == 0 {
+			continue // the heading, the kernel's own, and other protocols
+		}
+		for err = nil; err == nil; filled++ {
+			err = unix.Sendto(from, make([]byte, unix.NLMSG_HDRLEN), unix.MSG_DONTWAIT, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port})
+		}
+		if err != unix.EAGAIN {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Close(from); err != nil || filled == 0 {
+		t.Fatalf("%d messages sent, %v", filled, err)
+	}
 }

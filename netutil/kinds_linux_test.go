@@ -53,6 +53,25 @@ func TestConn_EnsureMacvlan(t *testing.T) {
 	}
 }
 
+// A macvlan in a sandbox of which the kernel could not tell that it made it is known as made,
+// and one that was there before is not.
+func TestConn_EnsureMacvlan_lostAnswer(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	host, box := newSpace(t), newSpace(t)
+	parent := host.bridge(t, "br0", netutil.BridgeConfig{})
+	for _, want := range []bool{true, false} {
+		host.test.Do(t, func() { netutil.Congest(t) })
+		l, created, err := host.EnsureMacvlan(ctx, netutil.MacvlanConfig{Name: "eth0", Parent: parent.Index, NS: box.ns})
+		if errors.Is(err, errors.ErrUnsupported) {
+			nstest.Lacks(t, "macvlan", err)
+		}
+		if err != nil || created != want || l.Name != "eth0" {
+			t.Errorf("EnsureMacvlan = %+v, %v, %v, want %v", l, created, err, want)
+		}
+	}
+}
+
 func TestConn_EnsureVxlan(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -3,6 +3,7 @@
 package netutil
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,13 +101,14 @@ func (c *Conn) EnsureMacvlan(ctx context.Context, cfg MacvlanConfig) (l *Link, c
 		return newLink(made), true, nil
 	}
 	created = err == nil // but the kernel did not tell what it made
-	if created {
-		ctx = context.WithoutCancel(ctx) // who asked has to know it to remove it
-	}
-	if l, err = c.findMacvlan(ctx, cfg, !created); err != nil {
+	// Who asked has to know what was made to remove it.
+	if l, err = c.findMacvlan(context.WithoutCancel(ctx), cfg, !created); err != nil {
 		return nil, false, err
 	}
-	return l, created, nil
+	// It may be there because the answer was lost, and the request sent again: nobody else's
+	// has that random address.
+	ours := len(cfg.MAC) == 0 && len(s.MAC) > 0 && bytes.Equal(l.MAC, s.MAC)
+	return l, created || ours, nil
 }
 
 // findMacvlan looks up a macvlan where it should be, and compares it if it was there

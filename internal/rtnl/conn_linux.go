@@ -103,6 +103,12 @@ func (c *Conn) create(ctx context.Context, r *request, made func(body []byte) er
 
 // dump sends a request for a list, again and again until the kernel gives one that did
 // not change meanwhile. begin is called before each attempt, to forget the last one.
+//
+// A full socket stops no list: the kernel goes on with it when there is room. A part that it
+// has no memory for is an error: it neither goes on then nor begins another list on that
+// socket.
+//
+// Kernel: netlink_recvmsg and netlink_dump; net/netlink/af_netlink.c.
 func (c *Conn) dump(ctx context.Context, r *request, begin func(), each func(body []byte) error) error {
 	r.Flags |= unix.NLM_F_DUMP
 	return untilConsistent(ctx, func() error {

@@ -5,6 +5,7 @@ package rtnl_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -89,6 +90,54 @@ func TestConn_lostAnswer(t *testing.T) {
 	for _, name := range []string{"b0", "v0"} {
 		if _, err := c.LinkByName(ctx, name); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v, want that it is gone", name, err)
+		}
+	}
+}
+
+// A full socket stops no list.
+func TestConn_lostAnswer_list(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	c := open(t, n)
+	const bridges = 100 // more than one part
+	for i := range bridges {
+		if _, err := c.AddLink(t.Context(), &rtnl.LinkSpec{Name: fmt.Sprint("b", i), Kind: "bridge"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		congest(t, n, c)
+		if all, err := c.Links(t.Context(), rtnl.LinkFilter{Kind: "bridge"}); err != nil || len(all) != bridges {
+			t.Errorf("Links() = %d, %v, want %d", len(all), err, bridges)
+		}
+	}
+}
+
+// A removal whose answer is lost takes one route of those that match.
+func TestConn_lostAnswer_routes(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	c := open(t, n)
+	ctx := t.Context()
+	if err := c.SetLink(ctx, &rtnl.LinkSpec{Index: 1, Up: rtnl.On}); err != nil {
+		t.Fatal(err)
+	}
+	dst := netip.MustParsePrefix("10.9.0.0/16")
+	for _, metric := range []uint32{1, 2} {
+		if err := c.AddRoute(ctx, rtnl.Route{Index: 1, Dst: dst, Scope: rtnl.ScopeLink, Priority: metric}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []struct {
+		left int
+		err  error
+	}{{1, unix.ENOBUFS}, {0, nil}, {0, nil}} {
+		congest(t, n, c)
+		if err := c.DelRoute(ctx, rtnl.Route{Dst: dst, Table: rtnl.TableMain}); !errors.Is(err, want.err) {
+			t.Errorf("DelRoute = %v, want %v", err, want.err)
+		}
+		if left, err := c.Routes(ctx, rtnl.RouteFilter{Index: 1, Table: rtnl.TableMain, Family: rtnl.IPv4}); err != nil || len(left) != want.left {
+			t.Errorf("routes left = %v, %v, want %d", left, err, want.left)
 		}
 	}
 }

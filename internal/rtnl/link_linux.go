@@ -154,7 +154,8 @@ func (c *Conn) Links(ctx context.Context, f LinkFilter) ([]Link, error) {
 // AddLink makes a link, and fails if it is there. It returns what the kernel made. For
 // a link made in another namespace that is nil if the kernel does not say, which is so
 // before Linux 6.2 and for some kinds. After a lost answer, a link that exists is taken for
-// the one made if it has the hardware address of s, which should be a random one.
+// the one made if it has the hardware address of s, which should be a random one. In another
+// namespace, which this socket does not see, it just exists: callers look there.
 func (c *Conn) AddLink(ctx context.Context, s *LinkSpec) (*Link, error) {
 	r := newRequest(unix.RTM_NEWLINK, 0, s.header())
 	s.encode(r)

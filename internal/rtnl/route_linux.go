@@ -5,7 +5,9 @@ package rtnl
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -60,12 +62,25 @@ func (c *Conn) SetRoute(ctx context.Context, rt Route) error {
 	return c.execute(ctx, rt.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE))
 }
 
-// DelRoute removes a route; what is zero matches anything.
+// DelRoute removes a route; what is zero matches anything. A removal whose answer is lost is
+// not asked for again, since it could take another route that matches, too: it counts as done
+// if no route to that destination is left in the table, and else is an error.
 func (c *Conn) DelRoute(ctx context.Context, rt Route) error {
 	if rt.Scope == unix.RT_SCOPE_UNIVERSE {
 		rt.Scope = unix.RT_SCOPE_NOWHERE // how IPv4 is told that any scope will do
 	}
-	return c.execute(ctx, rt.request(unix.RTM_DELROUTE, 0))
+	lost := c.exchange(ctx, rt.request(unix.RTM_DELROUTE, unix.NLM_F_ACK), func([]byte) error { return nil })
+	if !errors.Is(lost, errUnanswered) {
+		return lost
+	}
+	left, err := c.Routes(ctx, RouteFilter{Family: rt.family(), Table: rt.Table})
+	if err != nil {
+		return errors.Join(lost, err)
+	}
+	if slices.ContainsFunc(left, func(have Route) bool { return have.Dst == rt.Dst.Masked() }) {
+		return lost
+	}
+	return nil
 }
 
 func (rt Route) request(typ, flags int) *request {

@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"encoding/binary"
+	"errors"
 	"testing"
 	"time"
 
@@ -78,4 +79,27 @@ func (h *Host) WhenSending(n int, f func()) {
 			f()
 		}
 	}
+}
+
+// ReceiveLimit is how long the kernel lets h wait for an answer.
+func (h *Host) ReceiveLimit() (time.Duration, error) {
+	tv, err := unix.GetsockoptTimeval(h.conn.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+	if err != nil {
+		return 0, err
+	}
+	return time.Duration(tv.Nano()), nil
+}
+
+// Unanswered waits for an answer that does not come, and returns how that ends.
+func Unanswered(limit time.Duration) error {
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	c := &conn{fd: ends[0], buf: make([]byte, receiveBytes)}
+	if err := c.limit(limit); err != nil {
+		return errors.Join(err, c.close(), unix.Close(ends[1]))
+	}
+	_, err = (&inbox{conn: c}).read()
+	return errors.Join(err, c.close(), unix.Close(ends[1]))
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cnikit/cnikit/internal/firewall"
 	"github.com/cnikit/cnikit/internal/nstest"
@@ -151,5 +152,18 @@ func TestEnsureMasquerade_invalid(t *testing.T) {
 	}
 	if err := h.CheckMasquerade(t.Context(), o, []netip.Prefix{netip.MustParsePrefix("10.1.2.2/24")}); err != nil {
 		t.Error(err)
+	}
+}
+
+// No wait for the kernel is without an end, and what was waited for is said.
+func TestHost_unanswered(t *testing.T) {
+	t.Parallel()
+	h := open(t, nstest.New(t), firewall.NFTables)
+	const longest = 40 * time.Second // of a plugin, which is not to hang beyond that
+	if got, err := h.ReceiveLimit(); err != nil || got <= 0 || got > longest {
+		t.Errorf("the limit of a wait = %v, %v; want one up to %v", got, err, longest)
+	}
+	if err := firewall.Unanswered(time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "netfilter") {
+		t.Errorf("no answer = %v, want os.ErrDeadlineExceeded about netfilter", err)
 	}
 }

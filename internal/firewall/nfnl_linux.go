@@ -29,7 +29,7 @@ const messageHeader = unix.SizeofNlMsghdr + 4
 const receiveBytes = 32 << 10
 
 // receiveTimeout bounds the wait for an answer, which the kernel normally has ready
-// when the request returns.
+// when the request returns. After it the error is [os.ErrDeadlineExceeded].
 const receiveTimeout = 30 * time.Second
 
 // errChanged means that what was read was changed by somebody else.
@@ -84,9 +84,8 @@ func dial() (*conn, error) {
 		return nil, fmt.Errorf("open netfilter socket: %w", err)
 	}
 	c := &conn{fd: fd, buf: make([]byte, receiveBytes)}
-	timeout := unix.NsecToTimeval(receiveTimeout.Nanoseconds())
 	err = errors.Join(
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
+		c.limit(receiveTimeout),
 		// An error then comes without a copy of the request, however long that was.
 		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1),
 	)
@@ -95,6 +94,12 @@ func dial() (*conn, error) {
 	}
 	runtime.SetFinalizer(c, func(c *conn) { _ = c.close() }) // for callers that forget
 	return c, nil
+}
+
+// limit makes each wait for an answer last so long at most.
+func (c *conn) limit(wait time.Duration) error {
+	timeout := unix.NsecToTimeval(wait.Nanoseconds())
+	return unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
 }
 
 // close lets go of the socket. It may be called twice.
@@ -195,6 +200,8 @@ func (i *inbox) read() ([]byte, error) {
 			i.lossy = true // it may be another message that was lost
 		case err == unix.EAGAIN && i.lossy:
 			return nil, errLost
+		case err == unix.EAGAIN:
+			return nil, fmt.Errorf("netfilter does not answer: %w", os.ErrDeadlineExceeded)
 		case err != nil:
 			return nil, err
 		case n > len(c.buf):

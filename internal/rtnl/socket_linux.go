@@ -68,7 +68,7 @@ func (s *socket) limit(wait time.Duration) error {
 func (s *socket) exchange(ctx context.Context, r *nl.NetlinkRequest, each func(body []byte) error) error {
 	s.seq++
 	r.Seq = s.seq
-	if _, err := unix.Write(s.fd, r.Serialize()); err != nil {
+	if err := s.send(r.Serialize()); err != nil {
 		return os.NewSyscallError("write", err)
 	}
 	a := answer{seq: r.Seq, acknowledged: r.Flags&unix.NLM_F_ACK != 0, each: each}
@@ -88,6 +88,16 @@ func (s *socket) exchange(ctx context.Context, r *nl.NetlinkRequest, each func(b
 		}
 	}
 	return a.result()
+}
+
+// send passes a request to the kernel, and again if a signal came first: nothing was sent
+// then.
+func (s *socket) send(request []byte) error {
+	for {
+		if _, err := unix.Write(s.fd, request); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // errUnanswered means that the kernel told that an answer is lost, for which it had no

@@ -62,7 +62,7 @@ func ExampleOwner() {
 	fmt.Println(o.HostName())
 	fmt.Println(o.Alias())
 	// Output:
-	// cnianjkbtuj7obb
+	// vethanjkbtuj7ob
 	// cnikit:mynet/c1/eth0
 }
 

@@ -22,9 +22,9 @@ type Owner struct {
 }
 
 const (
-	hostPrefix    = "cni"
+	hostPrefix    = "veth"
 	networkDigits = 3 // of a name, that tell the network
-	hostDigits    = 9 // that tell the owner, so that the name has 15 bytes, all that Linux allows: IFNAMSIZ less the final zero
+	hostDigits    = 8 // that tell the owner, so that the name has 15 bytes, all that Linux allows: IFNAMSIZ less the final zero
 	aliasPrefix   = "cnikit:"
 	aliasPart     = 80 // longest part of an alias that is written out, so that three fit in IFALIASZ, 256
 )
@@ -34,12 +34,16 @@ var digits = base32.NewEncoding(digitSet).WithPadding(base32.NoPadding)
 
 const digitSet = "abcdefghijklmnopqrstuvwxyz234567"
 
-// HostName returns the name of the host end of the owner's veth: "cni", 3 digits of a
-// hash of the network and 9 of one of all, 15 bytes in all. It is the same each time, so
+// HostName returns the name of the host end of the owner's veth: "veth", 3 digits of a
+// hash of the network and 8 of one of all, 15 bytes in all. It is the same each time, so
 // that a link can be found without a record of its name. Names of two owners are different
-// for all practical purposes, the second hash having 45 bits: with 5,000 links on a host,
-// two have the same name once in three million hosts. What is left of the risk is caught
-// by the alias, see [Conn.EnsureVeth].
+// for all practical purposes, the second hash having 40 bits: with 5,000 links in a
+// network, two have the same name on one of 90,000 hosts. What is left of the risk is
+// caught by the alias, see [Conn.EnsureVeth].
+//
+// Nodes know such links by how their names begin: network managers that leave "veth*"
+// alone, monitoring that does not count them, rules of firewalls for "veth+". The names
+// that the reference plugins give have 12 bytes, so that none is taken for ours.
 //
 // The network is in the name because the kernel makes a link with its name and takes the
 // alias afterwards: of a link whose maker was killed in between, the name is all there is

@@ -14,7 +14,7 @@ import (
 func TestOwner_Golden(t *testing.T) {
 	t.Parallel()
 	o := netutil.Owner{Network: "mynet", ContainerID: "c1", IfName: "eth0"}
-	if got, want := o.HostName(), "cnianjkbtuj7obb"; got != want {
+	if got, want := o.HostName(), "vethanjkbtuj7ob"; got != want {
 		t.Errorf("HostName() = %q, want %q", got, want)
 	}
 	if got, want := o.Alias(), "cnikit:mynet/c1/eth0"; got != want {
@@ -48,16 +48,17 @@ func TestOwner_HostName_network(t *testing.T) {
 	t.Parallel()
 	a, b := netutil.Owner{"a", "c1", "eth0"}.HostName(), netutil.Owner{"a", "c2", "eth1"}.HostName()
 	other := netutil.Owner{"b", "c1", "eth0"}.HostName()
-	if a[:6] != b[:6] || a[:6] == other[:6] {
-		t.Errorf("names of two owners in a network and one in another = %q, %q, %q, want the first six letters to tell", a, b, other)
+	if a[:7] != b[:7] || a[:7] == other[:7] {
+		t.Errorf("names of two owners in a network and one in another = %q, %q, %q, want the first seven letters to tell", a, b, other)
 	}
 }
 
-// The kernel takes names of 15 bytes and aliases of 255; nothing else on a node makes
-// names like ours, and other plugins' vethXXXXXXXX are not ours.
+// The kernel takes names of 15 bytes and aliases of 255. Nodes know links of containers by
+// "veth"; nothing else on a node makes names like ours, and the vethXXXXXXXX of the
+// reference plugins are shorter.
 func TestOwner_Form(t *testing.T) {
 	t.Parallel()
-	form := regexp.MustCompile(`^cni[a-z2-7]{12}$`)
+	form := regexp.MustCompile(`^veth[a-z2-7]{11}$`)
 	for n := range 300 {
 		o := netutil.Owner{Network: strings.Repeat("n", n), ContainerID: strings.Repeat("c", 300-n), IfName: "eth0"}
 		if name := o.HostName(); !form.MatchString(name) {

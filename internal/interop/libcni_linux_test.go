@@ -44,7 +44,7 @@ func build() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, plugin := range []string{"hello", "bridge", "ptp", "loopback", "host-local"} {
+	for _, plugin := range []string{"hello", "bridge", "ptp", "loopback", "host-local", "portmap"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, plugin), "./examples/"+plugin)
 		cmd.Dir = filepath.Join("..", "..")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -152,6 +152,30 @@ func TestCollect_addAfterLook(t *testing.T) {
 	}
 }
 
+// GC-028, as above, where the ADD takes over from a container that is gone what GC has found
+// to be garbage, and is about to remove by the address alone.
+func TestCollect_takeoverAfterLook(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	adds, collects := open(t, n, firewall.NFTables), open(t, n, firewall.NFTables)
+	gone, addrs := numbered(1)
+	kept, _ := numbered(2)
+	if err := adds.EnsureMasquerade(t.Context(), gone, addrs); err != nil {
+		t.Fatal(err)
+	}
+	collects.WhenLooked(func() {
+		if err := adds.EnsureMasquerade(t.Context(), kept, addrs); err != nil {
+			t.Errorf("ADD: %v", err)
+		}
+	})
+	if err := collects.CollectMasquerade(t.Context(), kept.Network, []firewall.Owner{kept}); err != nil {
+		t.Error(err)
+	}
+	if err := adds.CheckMasquerade(t.Context(), kept, addrs); err != nil {
+		t.Errorf("after GC, with the ADD in between: %v", err)
+	}
+}
+
 // More garbage than one transaction takes, GC-005, among what is to be kept.
 func TestMasquerade_collectMuch(t *testing.T) {
 	t.Parallel()

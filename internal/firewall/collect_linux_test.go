@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cnikit/cnikit/internal/firewall"
 	"github.com/cnikit/cnikit/internal/nstest"
@@ -149,6 +150,50 @@ func TestCollect_addAfterLook(t *testing.T) {
 		if err := errors.Join(tt.gc(), tt.check()); err != nil || !called {
 			t.Errorf("%s: after GC: %v, with the ADD in between: %t; want nil, true", tt.name, err, called)
 		}
+	}
+}
+
+// GC-028, as above, for ipset, whose rules are in another place: ADD finds them, and GC,
+// which has removed them and found the set empty, removes the set behind the ADD's back.
+func TestCollect_addToIPSetAfterLook(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	adds, collects, third := open(t, n, firewall.IPTables), open(t, n, firewall.IPTables), open(t, n, firewall.IPTables)
+	o, addrs := numbered(1)
+	addrs = addrs[:1]
+	if err := errors.Join(adds.EnsureMasquerade(t.Context(), o, addrs), adds.DelMasquerade(t.Context(), o)); err != nil {
+		t.Fatal(err)
+	}
+	looked, collected := make(chan struct{}), make(chan error, 1)
+	collects.WhenLooked(func() {
+		close(looked)
+		for {
+			if there, err := third.ListMasquerade(t.Context(), o.Network); err != nil || len(there) > 0 || t.Context().Err() != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	asked := false
+	adds.WhenLooked(func() {
+		asked = true
+		go func() { collected <- collects.CollectMasquerade(t.Context(), o.Network, []firewall.Owner{o}) }()
+		select {
+		case <-looked:
+		case err := <-collected:
+			t.Errorf("GC = %v, and did not remove the rules", err)
+			collected <- nil
+		}
+	})
+	err := adds.EnsureMasquerade(t.Context(), o, addrs)
+	if !asked && err == nil {
+		nstest.Lacks(t, "ipset", errors.ErrUnsupported)
+	}
+	if asked {
+		err = errors.Join(err, <-collected, adds.CheckMasquerade(t.Context(), o, addrs))
+	}
+	if err != nil {
+		t.Errorf("ADD, GC in its middle, CHECK: %v", err)
 	}
 }
 

@@ -39,7 +39,8 @@ func (h *Host) PortRemovalOf(o Owner) (remove func() error, err error) {
 	return func() error { return h.conn.batch(found) }, err
 }
 
-// WhenLooked makes GC of h call f once, between its first look and its removal.
+// WhenLooked makes GC of h, or ADD with ipset, call f once: between its first look and what it
+// does then.
 func (h *Host) WhenLooked(f func()) {
 	h.conn.looked = func() {
 		h.conn.looked = nil

@@ -109,6 +109,9 @@ func (m iptMasquerade) add(ctx context.Context, n iptNetwork, own, members []mem
 	if err := m.ready(ctx, n); err != nil {
 		return err
 	}
+	if m.host.conn.looked != nil {
+		m.host.conn.looked()
+	}
 	for _, e := range own {
 		if err := m.host.conn.addMember(n.own, e); err != nil {
 			return changedIfGone(err)
@@ -343,6 +346,9 @@ func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 	}
 	if left, err := m.host.conn.members(n.containers); err != nil || len(left) > 0 {
 		return errors.Join(err, m.build(n))
+	}
+	if m.host.conn.looked != nil {
+		m.host.conn.looked()
 	}
 	// By the set of the containers the rest is found, so it goes last.
 	if err := m.destroy(ctx, n.own); err != nil {

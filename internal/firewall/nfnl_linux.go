@@ -69,7 +69,7 @@ type conn struct {
 	buf []byte
 
 	noNAT  bool   // for tests: as if the kernel had no NAT in nf_tables
-	looked func() // for tests: called, if not nil, between the look and the removal of GC
+	looked func() // for tests: called, if not nil, between the look of GC, or of ADD with ipset, and what it does then
 
 	sending func() // for tests: called, if not nil, before a message is sent
 }

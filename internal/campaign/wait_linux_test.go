@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -347,13 +348,22 @@ func wantGone(t *testing.T, pid string) {
 }
 
 // An iptables that hangs, as a program in front of the real one may, is given up with what
-// it started.
+// it started; what has left its process group goes on, and is not waited for.
 func TestWaits_iptablesHangs(t *testing.T) {
 	t.Parallel()
+	for name, start := range map[string]string{"child": "sleep 1000", "child elsewhere": "setsid sleep 1000"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			iptablesHangs(t, start, name == "child")
+		})
+	}
+}
+
+func iptablesHangs(t *testing.T, start string, ends bool) {
 	n := newRaceNode(t, `{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"portmap","backend":"iptables","capabilities":{"portMappings":true}}]}`)
 	dir, asked := t.TempDir(), filepath.Join(t.TempDir(), "asked")
 	for _, name := range []string{"iptables", "ip6tables", "iptables-restore", "ip6tables-restore"} {
-		script := "#!/bin/sh\nsleep 1000 &\necho $! >>" + asked + "\nwait\n" // a child keeps what is open
+		script := "#!/bin/sh\n" + start + " &\necho $! >>" + asked + "\nwait\n" // a child keeps what is open
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -363,12 +373,21 @@ func TestWaits_iptablesHangs(t *testing.T) {
 	for _, command := range []types.Command{types.CommandAdd, types.CommandCheck} {
 		o := n.hurry(t, command, p, func(outcome) bool { _, err := os.Stat(asked); return err == nil }, "PATH="+dir+":"+os.Getenv("PATH"))
 		o.wantLate(t, "iptables", "portmap did not finish within")
+		if strings.Contains(string(o.stdout), "no stop within") {
+			t.Errorf("%s was left alone, want that it ends: %s", command, o.stdout)
+		}
 	}
 	started, err := os.ReadFile(asked)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, pid := range strings.Fields(string(started)) {
+		if number, err := strconv.Atoi(pid); !ends && err == nil {
+			err = syscall.Kill(number, syscall.SIGKILL)
+			if err != nil {
+				t.Errorf("kill %s, which was to go on: %v", pid, err)
+			}
+		}
 		wantGone(t, pid)
 	}
 	if err := p.ns.Close(); err != nil {

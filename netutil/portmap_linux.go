@@ -209,7 +209,8 @@ func (m *PortMapper) Ready(ctx context.Context, c PortMapConfig) error {
 }
 
 // Check returns an error if the firewall is not as [PortMapper.Ensure] of the same
-// arguments makes it. The error lists all that differs.
+// arguments makes it. The error lists all that differs. Ports that the reference plugin mapped
+// to the container, before the node changed over, are not judged as long as its rules are there.
 func (m *PortMapper) Check(ctx context.Context, o Owner, c PortMapConfig) error {
 	p, err := c.portMap()
 	if err != nil || len(p.Forwards) == 0 {

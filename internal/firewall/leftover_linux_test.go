@@ -3,6 +3,7 @@
 package firewall_test
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,7 +14,7 @@ import (
 
 // TestPortMap_reference removes the port maps that the reference plugin left for a
 // container, of both its backends and both families, and those only: compat B5, part 3. Its
-// nftables rules name the container and no network (C-43).
+// nftables rules name the container and no network (C-43). Until then CHECK takes them.
 func TestPortMap_reference(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ setup, left string }{
@@ -86,12 +87,29 @@ table ip6 cni_hostport {
 			loadRules(t, n, tt.setup)
 			loadRules(t, want, tt.left)
 			h := open(t, n, firewall.NFTables)
+			o := firewall.Owner{Network: "pmnet", ContainerID: "c1", IfName: "eth0"}
+			ports := firewall.PortMap{SNAT: true, MarkBit: 13}
+			for host, container := range map[string]string{"0.0.0.0:80": "10.1.2.2:80", "[::]:80": "[fd00::2]:80"} {
+				ports.Forwards = append(ports.Forwards, firewall.Forward{
+					Protocol: firewall.TCP, Host: netip.MustParseAddrPort(host), Container: netip.MustParseAddrPort(container),
+				})
+			}
+			if err := h.CheckPortMap(t.Context(), o, ports); err != nil {
+				t.Errorf("CHECK of what the reference plugin mapped: %v", err)
+			}
+			other := firewall.Owner{Network: "pmnet", ContainerID: "c2", IfName: "eth0"}
+			if err := h.CheckPortMap(t.Context(), other, ports); err == nil {
+				t.Error("CHECK of a container that it mapped nothing to = nil, want an error")
+			}
 			for range 2 {
-				if err := h.DelPortMap(t.Context(), firewall.Owner{Network: "pmnet", ContainerID: "c1", IfName: "eth0"}); err != nil {
+				if err := h.DelPortMap(t.Context(), o); err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(ruleset(t, want), ruleset(t, n)); diff != "" {
 					t.Errorf("left behind (-want +got):\n%s", diff)
+				}
+				if err := h.CheckPortMap(t.Context(), o, ports); err == nil {
+					t.Error("CHECK after DEL = nil, want an error")
 				}
 			}
 		})

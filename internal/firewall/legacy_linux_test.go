@@ -203,7 +203,7 @@ func TestLegacy_only(t *testing.T) {
 }
 
 // TestLegacy_reference removes what the reference plugins left in the nat table that is
-// not nftables: compat B5, B6, part 3.
+// not nftables: compat B5, B6, part 3. Until then CHECK takes it.
 func TestLegacy_reference(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("iptables-legacy-restore")
@@ -229,6 +229,12 @@ COMMIT
 	}
 	h := open(t, n, firewall.NFTables)
 	o := firewall.Owner{Network: "pmnet", ContainerID: "c1", IfName: "eth0"}
+	ports := firewall.PortMap{SNAT: true, MarkBit: 13, Forwards: []firewall.Forward{{
+		Protocol: firewall.TCP, Host: netip.MustParseAddrPort("0.0.0.0:80"), Container: netip.MustParseAddrPort("10.1.2.2:80"),
+	}}}
+	if err := h.CheckPortMap(t.Context(), o, ports); err != nil {
+		t.Errorf("CHECK of what the reference plugin mapped: %v", err)
+	}
 	for range 2 {
 		if err := h.DelMasquerade(t.Context(), o); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"slices"
 )
 
 // portMapper is what a backend does.
@@ -95,7 +96,8 @@ func (h *Host) forget(ctx context.Context, forwards []Forward, gone bool) {
 	}
 }
 
-// CheckPortMap compares what is there with what EnsurePortMap makes.
+// CheckPortMap compares what is there with what EnsurePortMap makes. Where the reference
+// plugin mapped the ports, before the node changed over, what it made is not judged.
 func (h *Host) CheckPortMap(ctx context.Context, o Owner, p PortMap) error {
 	p, err := p.clean(o)
 	if err != nil || len(p.Forwards) == 0 {
@@ -105,9 +107,34 @@ func (h *Host) CheckPortMap(ctx context.Context, o Owner, p PortMap) error {
 	if err != nil {
 		return err
 	}
-	return h.checking(m.check(ctx, o, p), portsTable(o.Network), func() error {
+	differs := h.checking(m.check(ctx, o, p), portsTable(o.Network), func() error {
 		return iptPortMap{host: h}.check(ctx, o, p)
 	})
+	if differs == nil {
+		return nil
+	}
+	if theirs, err := h.mappedByReference(ctx, o, p); err != nil || !theirs {
+		return errors.Join(differs, err)
+	}
+	return nil
+}
+
+// mappedByReference reports whether the reference plugin maps ports to o, in each family of p,
+// and this package maps none.
+func (h *Host) mappedByReference(ctx context.Context, o Owner, p PortMap) (bool, error) {
+	all, err := h.ListPortMap(ctx, o.Network)
+	if err != nil || slices.ContainsFunc(all, func(m Mapped) bool { return m.Owner.Mark() == o.Mark() }) {
+		return false, err
+	}
+	for _, f := range families() {
+		if !slices.ContainsFunc(p.Forwards, func(fw Forward) bool { return f.has(fw.Host.Addr()) }) {
+			continue
+		}
+		if there, err := h.referenceMaps(ctx, f, o); err != nil || !there {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // DelPortMap removes all that maps ports to o, by either backend, and what the

@@ -3,6 +3,7 @@
 package firewall
 
 import (
+	"context"
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
@@ -211,4 +212,42 @@ type chainAndShared struct{ chain, shared string }
 func referencePortChains(o Owner) []chainAndShared {
 	h := referenceHash(o.Network+o.ContainerID, 21)
 	return []chainAndShared{{"CNI-DN-" + h, "CNI-HOSTPORT-DNAT"}, {"CNI-SN-" + h, "CNI-HOSTPORT-SNAT"}}
+}
+
+// referenceMaps reports whether the reference plugin maps ports to o in a family, by either of
+// its backends.
+func (h *Host) referenceMaps(ctx context.Context, f family, o Owner) (bool, error) {
+	c := referencePortChains(o)[0]
+	if h.hasNFT {
+		for _, way := range []struct {
+			table, chain string
+			is           func(ruleSeen) bool
+		}{
+			{"nat", c.shared, func(r ruleSeen) bool { return jumpsTo(r, c.chain) }},
+			{"cni_hostport", "hostports", func(r ruleSeen) bool { return r.comment == o.ContainerID }},
+		} {
+			there, err := h.conn.hasRule(table{family: f.proto, name: way.table}, way.chain, way.is)
+			if err != nil || there {
+				return there, err
+			}
+		}
+	}
+	program := iptProgram(f, legacySuffix(f))
+	if !h.legacyTable(f) || !findProgram(program) {
+		return false, nil
+	}
+	t, err := h.table(ctx, program)
+	return t.leads(c.shared, c.chain), err
+}
+
+// hasRule reports whether a chain, which need not be there, has a rule which is tells.
+func (c *conn) hasRule(t table, chain string, is func(ruleSeen) bool) (bool, error) {
+	if there, err := c.hasTable(t); err != nil || !there {
+		return false, err
+	}
+	if there, err := c.hasChain(t, chain); err != nil || !there {
+		return false, err
+	}
+	seen, err := c.rules(t, chain)
+	return slices.ContainsFunc(seen, is), err
 }

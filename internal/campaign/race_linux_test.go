@@ -344,9 +344,21 @@ func (r *race) wantBare(p *pod) {
 
 // First ADD on a fresh node by 16 processes at once: bridge, tables and directory are
 // made once, and everybody gets what they need.
+//
+// In its short version, only with nftables: iptables takes its time.
 func TestRaces_freshNode(t *testing.T) {
+	backends := []string{"nftables"}
+	if campaign.Long() {
+		backends = append(backends, "iptables")
+	}
+	for _, backend := range backends {
+		t.Run(backend, func(t *testing.T) { freshNode(t, backend) })
+	}
+}
+
+func freshNode(t *testing.T, backend string) {
 	const many = 16
-	n := newRaceNode(t, strings.ReplaceAll(raceNetwork, "BACKEND", "nftables"))
+	n := newRaceNode(t, strings.ReplaceAll(raceNetwork, "BACKEND", backend))
 	pods, late := make([]*pod, many), make([]bool, many)
 	var all sync.WaitGroup
 	for i := range pods {
@@ -387,7 +399,7 @@ func TestRaces_freshNode(t *testing.T) {
 	}
 	all.Wait()
 	// What is left is what one container alone leaves.
-	alone := newRaceNode(t, strings.ReplaceAll(raceNetwork, "BACKEND", "nftables"))
+	alone := newRaceNode(t, strings.ReplaceAll(raceNetwork, "BACKEND", backend))
 	p := &pod{id: "alone", ns: newNS(t), ports: portsOf(1)}
 	for _, o := range []outcome{alone.add(p, nil, 0), alone.del(p, nil, 0)} {
 		if o.err != nil {

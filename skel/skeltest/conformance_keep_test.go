@@ -4,6 +4,7 @@ package skeltest_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -16,9 +17,12 @@ import (
 )
 
 // careless is a plugin that asks its IPAM plugin for an address, and accepts a
-// configuration without a name as well as an IPAM plugin that fails.
+// configuration without a name as well as an IPAM plugin that fails. It keeps what it was
+// asked in the dataDir of its configuration.
 const careless = `#!/bin/sh
 conf=$(cat)
+data=${conf#*\"dataDir\":\"}
+[ "$data" = "$conf" ] || { data=${data%%\"*}; mkdir -p "$data" && echo "$CNI_COMMAND" >>"$data/asked"; }
 case "$CNI_COMMAND" in
 VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.1.0"]}' ;;
 ADD) printf %s "$conf" | "${CNI_PATH%%:*}/cnitest-ipam" || true ;;
@@ -35,10 +39,18 @@ func TestExamine_keep(t *testing.T) {
 	if err := os.WriteFile(path, []byte(careless), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	target := skeltest.Target{Executable: path, Profile: skeltest.Profile{Kind: skeltest.KindMeta, Versions: []types.Version{types.V110}}}
+	target := skeltest.Target{Executable: path, Profile: skeltest.Profile{
+		Kind: skeltest.KindMeta, Versions: []types.Version{types.V110},
+		Config: json.RawMessage(`{"dataDir":"${DIR}/data","ipam":{"type":"${IPAM}"}}`),
+	}}
 	report, err := skeltest.Examine(t.Context(), target, skeltest.ExamineOptions{Only: []string{"CONF", "DLG", "STA"}, Keep: keep})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The plugin begins anew when it is run by hand.
+	asked := filepath.Join(keep, "*", "*", "data", "asked")
+	if left, err := filepath.Glob(asked); err != nil || len(left) > 0 {
+		t.Errorf("what the plugin kept is left: %q, %v", left, err)
 	}
 	delegated, ran := 0, 0
 	for _, o := range append(report.Broken(skeltest.Failure), report.Broken(skeltest.Warning)...) {
@@ -61,6 +73,9 @@ func TestExamine_keep(t *testing.T) {
 				delegated++
 			}
 		}
+	}
+	if data, err := filepath.Glob(asked); err != nil || len(data) == 0 {
+		t.Errorf("no command kept anything in %s, %v: the test is of no use", asked, err)
 	}
 	if ran < 5 || delegated == 0 {
 		t.Errorf("%d commands were run, %d of them with an answer of the kit's IPAM plugin, want some of each", ran, delegated)

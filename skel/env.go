@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cnikit/cnikit/types"
@@ -37,6 +38,9 @@ type Env struct {
 	Local func(plugin string) types.LocalPlugin
 
 	times times
+	// secrets are of the request, for the log of nobody in particular. Nil but in the
+	// process of Main.
+	secrets *atomic.Pointer[types.Call]
 }
 
 // times are how long things may take. The zero times are those of Run.

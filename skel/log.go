@@ -7,6 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
+
+	"github.com/cnikit/cnikit/types"
 )
 
 // LogOptions say where the log of a plugin goes. The zero LogOptions are text on
@@ -59,6 +62,23 @@ type redactor struct {
 // Write writes one record, at once, as slog does.
 func (r redactor) Write(record []byte) (int, error) {
 	if _, err := io.WriteString(r.w, r.q.redact(string(record))); err != nil {
+		return 0, err
+	}
+	return len(record), nil
+}
+
+// A processLog is where records go that name no request: those of slog.Info and of package
+// log. It takes the secrets of the only request of the process out of them.
+//
+// Spec: checklist ERR-025.
+type processLog struct {
+	w       io.Writer
+	secrets *atomic.Pointer[types.Call]
+}
+
+// Write writes one record, at once, as slog does.
+func (l processLog) Write(record []byte) (int, error) {
+	if _, err := io.WriteString(l.w, l.secrets.Load().Redact(string(record))); err != nil {
 		return 0, err
 	}
 	return len(record), nil

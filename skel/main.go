@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cnikit/cnikit/types"
@@ -49,7 +50,9 @@ func Main(plugins ...Runner) {
 				runtime.GOMAXPROCS(1) // before there are goroutines to wake a thread for
 			}
 		}
-		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(env.stderr(), nil)}))
+		env.secrets = &atomic.Pointer[types.Call]{}
+		env.secrets.Store(&types.Call{Environ: env.Environ})
+		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(processLog{env.stderr(), env.secrets}, nil)}))
 		ctx = untilSignal(ctx)
 	}
 	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))

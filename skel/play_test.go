@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -49,6 +50,7 @@ func parts() map[string]add {
 		"play-chatty": chatty,
 		"play-undo":   undo,
 		"play-slog":   logByContext,
+		"play-log":    logByNobody,
 		"play-procs":  processors,
 	}
 }
@@ -117,6 +119,13 @@ func logByContext(ctx context.Context, _ *skel.Request[conf]) (*types.Result, er
 	slog.Default().With("a", 1).WithGroup("g").With("b", 2).WarnContext(ctx, "two", "c", 3)
 	slog.DebugContext(ctx, "low")
 	slog.Info("three")
+	return sample(), nil
+}
+
+// logByNobody logs what it should not by functions that know of no request.
+func logByNobody(_ context.Context, r *skel.Request[conf]) (*types.Result, error) {
+	log.Printf("log in with %s", r.Conf.Password)
+	slog.Info("logged in", "conf", *r.Conf, "stdin", string(r.Stdin), "environ", r.Environ)
 	return sample(), nil
 }
 

@@ -126,6 +126,17 @@ func TestMain_Slog(t *testing.T) {
 	}
 }
 
+// In a process, what is logged without a context, be it by package log, keeps the secrets of
+// the request, too. ERR-025
+func TestMain_LogsSecrets(t *testing.T) {
+	t.Parallel()
+	got := execute(t, process(t, "play-log", request("1.1.0", `,"password":"`+planted+`"`), environ("ADD", "API_TOKEN=token-"+planted)))
+	got.result(t)
+	if !strings.Contains(got.stderr, "log in with (not shown)") || !strings.Contains(got.stderr, "logged in") || strings.Contains(got.stderr, planted) {
+		t.Errorf("log = %s, want both records without the secret", got.stderr)
+	}
+}
+
 // A result larger than a pipe reaches a slow reader whole.
 func TestMain_BigResult(t *testing.T) {
 	t.Parallel()

@@ -195,6 +195,9 @@ func (q *request) readConfig(ctx context.Context, cmd command) error {
 		return types.NewError(types.ErrIOFailure, "read standard input", err)
 	}
 	q.call.Stdin = stdin
+	if q.env.secrets != nil {
+		q.env.secrets.Store(&types.Call{Environ: q.env.Environ, Stdin: stdin})
+	}
 	net, err := types.ParsePluginConfig(stdin)
 	if err != nil {
 		return err

@@ -293,9 +293,9 @@ const retries = 100
 
 // retry calls f, which looks before it changes anything, until it returns something else
 // than errChanged or errLost, with a short and growing pause, and gives up when ctx ends.
-func retry(ctx context.Context, f func() error) error {
+func retry(ctx context.Context, f func() error) (err error) {
 	for i := range retries {
-		err := f()
+		err = f()
 		if !errors.Is(err, errChanged) && !errors.Is(err, errLost) {
 			return err
 		}
@@ -308,5 +308,5 @@ func retry(ctx context.Context, f func() error) error {
 		case <-time.After(time.Duration(min(i, 20)) * 100 * time.Microsecond):
 		}
 	}
-	return fmt.Errorf("given up after %d attempts: %w: %w", retries, os.ErrDeadlineExceeded, errChanged)
+	return fmt.Errorf("given up after %d attempts: %w: %w", retries, os.ErrDeadlineExceeded, err)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/types"
@@ -66,6 +67,33 @@ func TestWith(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// DEL-014, GC-011: until the caller's part is done, however long that takes, the plugin's
+// process has no configuration to begin with.
+func TestWith_order(t *testing.T) {
+	t.Parallel()
+	for _, command := range []types.Command{types.CommandDel, types.CommandGC, types.CommandStatus} {
+		t.Run(string(command), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			call := b.call(t, nil)
+			call.Command = command
+			err := ipam.With(t.Context(), call, "fake", func(context.Context) error {
+				// As long as a plugin takes that does not wait; a slower one is not seen here.
+				for begin := time.Now(); time.Since(begin) < 300*time.Millisecond; time.Sleep(5 * time.Millisecond) {
+					if got := b.commands(t); got != "" {
+						t.Errorf("the delegate was told %q before the caller's part was done", got)
+						break
+					}
+				}
+				return nil
+			})
+			if got := b.commands(t); err != nil || got != string(command) {
+				t.Errorf("With() = %v, and the delegate was told %q; want %s", err, got, command)
+			}
+		})
 	}
 }
 

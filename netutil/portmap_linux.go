@@ -26,6 +26,9 @@ type PortMapConfig struct {
 	Addrs []netip.Prefix
 	// Ports are the mappings. One whose HostIP is of a family in which the container
 	// has no address maps nothing.
+	//
+	// A port at one address of the host goes before the same port at all of them, and the
+	// two are no conflict; of two networks, though, the one goes first that mapped ports first.
 	Ports []types.PortMapping
 	// NoSNAT leaves source addresses as they are. Otherwise connections from the subnets of
 	// the network, from the container itself, and from loopback addresses of the

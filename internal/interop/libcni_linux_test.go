@@ -44,17 +44,25 @@ func build() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, plugin := range []string{"hello", "bridge", "ptp", "loopback", "host-local", "portmap"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, plugin), "./examples/"+plugin)
-		cmd.Dir = filepath.Join("..", "..")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", plugin, err, out)
+	for _, plugin := range []string{"hello", "bridge", "ptp", "loopback", "host-local"} {
+		if err := buildPlugin(dir, plugin); err != nil {
+			return "", err
 		}
 	}
 	if err := buildReference(dir); err != nil {
 		return "", err
 	}
 	return dir, os.Setenv(variable, dir)
+}
+
+// buildPlugin builds an example plugin into a directory.
+func buildPlugin(dir, plugin string) error {
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, plugin), "./examples/"+plugin)
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", plugin, err, out)
+	}
+	return nil
 }
 
 // list returns a network of the three plugins.

@@ -127,6 +127,9 @@ func TestReferenceSuites(t *testing.T) {
 	if os.Getenv("REFERENCE_SUITES") == "" {
 		t.Skip("takes minutes; REFERENCE_SUITES=1 runs it")
 	}
+	if err := buildPlugin(bin, "portmap"); err != nil {
+		t.Fatal(err)
+	}
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/containernetworking/plugins").Output()
 	if err != nil {
 		t.Fatal(err)

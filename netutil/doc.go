@@ -23,7 +23,7 @@
 //
 // Errors of the kernel can be asked in the standard words: [fs.ErrNotExist],
 // [fs.ErrExist], [fs.ErrPermission], and [errors.ErrUnsupported] for what the kernel
-// lacks.
+// lacks. [ErrUnfit] is what a configuration asks for and its other parts do not allow.
 //
 // An [Owner] is the attachment for which something is made. Its [Owner.HostName] is the
 // name of the host end of its veth, and its [Owner.Alias] the mark on it, by which DEL

@@ -187,7 +187,7 @@ func (e *Ends) CompareVeth(ctx context.Context, ifName string, cfg VethConfig) (
 // The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
 // the sandbox or the result has no such interface.
 //
-// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-005 to CHK-009.
+// Spec: CNI 1.1.0, section 2, "CHECK"; checklist CHK-005 to CHK-010.
 func (e *Ends) CompareResult(ctx context.Context, result *types.Result, ifName string, down bool) error {
 	position, ok := result.ContainerInterface(ifName, e.NS.Path())
 	if !ok {

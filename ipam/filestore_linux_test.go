@@ -223,6 +223,26 @@ func TestFileStore_absent(t *testing.T) {
 	}
 }
 
+// LIFE-024: another process makes the directories of a fresh node at the same moment.
+func TestFileStore_madeMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"mkdir", "index"} {
+		s := ipam.FileStore{Dir: filepath.Join(t.TempDir(), "networks"), Network: "net"}
+		made := false
+		hooked := s.WithHook(func(before string) error {
+			if before != step || made {
+				return nil
+			}
+			made = true
+			return errors.Join(os.MkdirAll(filepath.Join(s.Dir, "net"), 0o755), os.MkdirAll(filepath.Join(s.Dir, ".owners/net"), 0o755))
+		})
+		a := ipam.Allocator{Store: hooked, Sets: sets(t, "10.0.0.0/29")}
+		if _, err := a.Allocate(t.Context(), owner("c1")); err != nil || !made {
+			t.Errorf("%s: Allocate() = %v, the directories were made meanwhile: %t; want nil, true", step, err, made)
+		}
+	}
+}
+
 func TestFileStore_badNetwork(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "..", "a/b", ".owners"} {

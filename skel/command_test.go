@@ -443,3 +443,28 @@ func TestPlugin_Run_Incomplete(t *testing.T) {
 	p.Add = nil
 	run(t, p, request("0.3.1"), environ("DEL")).failure(t, types.ErrInternal, "ADD")
 }
+
+// A flood gives zeros, and counts them; it ends beyond all that is to be read.
+type flood struct{ given int }
+
+func (e *flood) Read(p []byte) (int, error) {
+	const most = 64 << 20
+	if e.given >= most {
+		return 0, io.EOF
+	}
+	clear(p)
+	e.given += len(p)
+	return len(p), nil
+}
+
+// A runtime that never stops writing does not get all memory of the node. PROTO-029
+func TestPlugin_Run_EndlessStdin(t *testing.T) {
+	t.Parallel()
+	var r recorder
+	var stdin flood
+	got := runEnv(t.Context(), r.plugin(), skel.Env{Environ: environ("ADD"), Stdin: &stdin})
+	got.failure(t, types.ErrIOFailure, "more than 32 MiB")
+	if most := 40 << 20; stdin.given > most {
+		t.Errorf("%d bytes were read, want at most %d", stdin.given, most)
+	}
+}

@@ -159,23 +159,30 @@ func (h *Host) clearPort(t table, mark string, port []byte) ([]request, error) {
 	return append(changes, others...), err
 }
 
-// removePort returns the changes that remove what an owner has.
+// removePort returns the changes that remove what an owner has. What the index names and
+// somebody took out of a set is passed over: to remove it would fail for good.
 func (h *Host) removePort(t table, mark string) ([]request, error) {
 	entries, err := h.conn.entries(t, spoofOwners, mark)
 	if err != nil {
 		return nil, err
 	}
-	var ports, senders []element
+	var there []placed
 	for _, e := range entries {
 		if len(e.data) < registerBytes {
 			continue
 		}
-		ports = append(ports, element{key: e.data[:registerBytes]})
-		senders = append(senders, element{key: e.data})
+		for _, p := range []placed{{t, portsSet, element{key: e.data[:registerBytes]}}, {t, sendersSet, element{key: e.data}}} {
+			found, err := h.conn.element(t, p.set, p.key)
+			switch {
+			case errors.Is(err, unix.ENOENT):
+			case err != nil:
+				return nil, err
+			case found.comment == mark:
+				there = append(there, p)
+			}
+		}
 	}
-	changes := t.delElements(portsSet, ports)
-	changes = append(changes, t.delElements(sendersSet, senders)...)
-	return append(changes, t.delElements(spoofOwners, entries)...), nil
+	return append(eachSet(there, table.delElements), t.delElements(spoofOwners, entries)...), nil
 }
 
 // CheckSpoofFilter compares what is there with what EnsureSpoofFilter makes.

@@ -4,9 +4,11 @@ package firewall_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/firewall"
@@ -124,6 +126,35 @@ func TestSpoofFilter_Collect(t *testing.T) {
 	}
 	if got := string(n.Output(t, "nft", "list", "ruleset")); got != "" {
 		t.Errorf("left after the garbage collection of everything:\n%s", got)
+	}
+}
+
+// CHECK sees that an element of either set is gone, ADD puts it back, and DEL removes the
+// rest.
+func TestSpoofFilter_checkElements(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	h := open(t, n, firewall.NFTables)
+	o, _ := numbered(1)
+	p := firewall.Port{Owner: o, Index: 1, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}}
+	for _, set := range []string{"ports", "senders"} {
+		if err := errors.Join(h.EnsureSpoofFilter(t.Context(), p), h.CheckSpoofFilter(t.Context(), p)); err != nil {
+			t.Fatalf("ADD, CHECK: %v", err)
+		}
+		n.Output(t, "nft", "flush", "set", "bridge", "cnikit-spoof-"+o.Network, set)
+		if err := h.CheckSpoofFilter(t.Context(), p); err == nil || !strings.Contains(err.Error(), "not in set "+set) {
+			t.Errorf("CHECK = %v, want that the set %s lacks the port", err, set)
+		}
+	}
+	if err := errors.Join(h.EnsureSpoofFilter(t.Context(), p), h.CheckSpoofFilter(t.Context(), p)); err != nil {
+		t.Errorf("ADD, CHECK at the end: %v", err)
+	}
+	n.Output(t, "nft", "flush", "set", "bridge", "cnikit-spoof-"+o.Network, "ports")
+	if err := h.DelSpoofFilter(t.Context(), o); err != nil {
+		t.Errorf("DEL: %v", err)
+	}
+	if left, err := h.ListSpoofFilter(t.Context(), o.Network); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v; want nothing", left, err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -246,7 +247,24 @@ func (t *tracer) finish() {
 			t.kill()
 		}
 		if !news {
+			t.discover()
 			time.Sleep(200 * time.Microsecond)
+		}
+	}
+}
+
+// discover finds the threads of children of which nobody has told, since the one that made
+// them was killed meanwhile: until they are waited for their process does not end.
+func (t *tracer) discover() {
+	for tid := range maps.Clone(t.threads) {
+		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", tid))
+		if err != nil {
+			continue // gone
+		}
+		for _, task := range tasks {
+			if id, err := strconv.Atoi(task.Name()); err == nil && id != t.leader {
+				t.thread(id)
+			}
 		}
 	}
 }

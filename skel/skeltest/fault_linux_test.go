@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -218,6 +220,33 @@ func TestFault_orphans(t *testing.T) {
 	fault = &skeltest.Fault{}
 	if names, _, err := script(t, fault, "(exec >/dev/null 2>&1; mkdir a; sleep 600; mkdir b) & while ! test -d a; do :; done"); err != nil || names != "a" {
 		t.Errorf("left %q, %v, want a, when the child has been killed", names, err)
+	}
+}
+
+// churn makes threads that end at once, and then a directory.
+func churn() {
+	for range 4 {
+		go func() {
+			for {
+				go runtime.LockOSThread() // the thread ends with the goroutine
+				runtime.Gosched()
+			}
+		}()
+	}
+	time.Sleep(10 * time.Millisecond)
+	_ = os.Mkdir("a", 0o755) // by whom it is killed
+	select {}
+}
+
+// A child that is killed while it makes threads ends, too: a thread that nobody has told of
+// keeps its process from ending until it is waited for.
+func TestFault_threads(t *testing.T) {
+	t.Parallel()
+	for range 60 { // it takes some, for the moment to be met
+		fault := &skeltest.Fault{Kind: skeltest.KillBefore, At: 1}
+		if names, stderr, err := script(t, fault, "SKELTEST_CHURN=1 /proc/"+strconv.Itoa(os.Getpid())+"/exe; true"); err == nil || names != "" {
+			t.Errorf("left %q, %v, want death: %s", names, err, stderr)
+		}
 	}
 }
 

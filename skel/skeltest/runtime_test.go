@@ -25,6 +25,9 @@ import (
 
 // play makes the process a plugin when a runtime runs it.
 func play() {
+	if os.Getenv("SKELTEST_CHURN") != "" {
+		churn()
+	}
 	if os.Getenv("CNI_COMMAND") != "" {
 		skel.Main(adder("exec-a", nil))
 	}

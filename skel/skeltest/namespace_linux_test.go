@@ -44,7 +44,7 @@ func TestNew(t *testing.T) {
 			t.Errorf("the container has no %q:\n%s", want, inside)
 		}
 	}
-	if diff := skeltest.Diff(before, snapshot(t, host)); !strings.Contains(diff, "+link cni") {
+	if diff := skeltest.Diff(before, snapshot(t, host)); !strings.Contains(diff, "+link veth") {
 		t.Errorf("ADD changes this on the host, want a link:\n%s", diff)
 	}
 	if err := r.Del(t.Context(), n, at); err != nil {

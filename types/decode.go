@@ -65,13 +65,13 @@ func (c *PluginConfig) DecodeLenient(v any) (passedOver []error) {
 		if err == nil {
 			return passedOver
 		}
-		at, found := locate(node{raw: data, path: document}, target.Type())
-		if found && at.isNull() && len(passedOver) > 0 {
+		at, err := locate(node{raw: data, path: document}, target.Type(), err)
+		if at.isNull() && len(passedOver) > 0 {
 			break // a type that refuses even null
 		}
 		passedOver = append(passedOver, decodeError(at, err))
-		if !found || len(at.raw) == len(data) {
-			break
+		if len(at.raw) == len(data) {
+			break // nothing inside it can be passed over
 		}
 		data = replace(data, at.raw)
 	}
@@ -93,8 +93,7 @@ func (c *PluginConfig) decode(v any) error {
 	if err == nil {
 		return nil
 	}
-	at, _ := locate(node{raw: data, path: document}, t)
-	return decodeError(at, err)
+	return decodeError(locate(node{raw: data, path: document}, t, err))
 }
 
 // taken returns the object with those members alone that a field of t takes. Package
@@ -152,8 +151,7 @@ func (c *PluginConfig) Capability(name string, v any) (bool, error) {
 	if err == nil {
 		return true, nil
 	}
-	at, _ = locate(at, t)
-	return true, decodeError(at, err)
+	return true, decodeError(locate(at, t, err))
 }
 
 // capability returns the value of a capability. Its name matches ignoring case,
@@ -266,24 +264,22 @@ func describe(t reflect.Type) string {
 	return "another type"
 }
 
-// locate returns the innermost value that cannot be read into its Go type, and
-// whether there is one. It is for errors only and reads everything again.
-func locate(n node, t reflect.Type) (node, bool) {
+// locate returns the innermost value that cannot be read into its Go type, and what is
+// wrong with that: of several wrong values package json may complain of another one. It
+// is for errors only and reads everything again.
+func locate(n node, t reflect.Type, err error) (node, error) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if json.Unmarshal(n.raw, reflect.New(t).Interface()) == nil {
-		return n, false
-	}
 	if readsItself(t) {
-		return n, true // and its own error says where
+		return n, err // which says where
 	}
 	for child, ct := range children(n, t) {
-		if at, found := locate(child.node, ct); found {
-			return at, true
+		if err := json.Unmarshal(child.raw, reflect.New(ct).Interface()); err != nil {
+			return locate(child.node, ct, err)
 		}
 	}
-	return n, true
+	return n, err
 }
 
 // A child is a value inside another. Its key is empty in an array.

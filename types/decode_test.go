@@ -148,6 +148,27 @@ func TestPluginConfig_Decode(t *testing.T) {
 	}
 }
 
+// Of two wrong members the error is about one, and says nothing of the other: ERR-025.
+func TestPluginConfig_Decode_twoWrong(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		members string
+		want    string
+	}{
+		{`,"on":"x","when":"yesterday"`, `on: "x" is not valid; want true or false`},
+		{`,"when":"yesterday","on":"x"`, `when: parsing time "yesterday"`},
+		{`,"list":[{"count":"x"}],"loud":"quiet"`, `list[0].count: "x" is not valid; want an integer`},
+	} {
+		c := configOf(t, tt.members)
+		for name, err := range map[string]error{"Decode": c.Decode(&conf{}), "DecodeStrict": c.DecodeStrict(&conf{}), "DecodeLenient": c.DecodeLenient(&conf{})[0]} {
+			var e *types.Error
+			if !errors.As(err, &e) || !strings.HasPrefix(e.Msg, tt.want) || e.Details != "" {
+				t.Errorf("%s(%s) = %v, want %s", name, tt.members, err, tt.want)
+			}
+		}
+	}
+}
+
 func TestPluginConfig_Decode_Errors(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -7,9 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"sync/atomic"
-
-	"github.com/cnikit/cnikit/types"
 )
 
 // LogOptions say where the log of a plugin goes. The zero LogOptions are text on
@@ -37,7 +34,7 @@ func (q *request) openLog(o LogOptions) {
 		}
 		failed = err
 	}
-	w = redactor{q, w}
+	w = redactor{q.redact, w}
 	options := &slog.HandlerOptions{Level: o.Level}
 	var handler slog.Handler = slog.NewTextHandler(w, options)
 	if o.JSON {
@@ -55,30 +52,13 @@ func (q *request) openLog(o LogOptions) {
 //
 // Spec: checklist ERR-025.
 type redactor struct {
-	q *request
-	w io.Writer
+	redact func(text string) string
+	w      io.Writer
 }
 
 // Write writes one record, at once, as slog does.
 func (r redactor) Write(record []byte) (int, error) {
-	if _, err := io.WriteString(r.w, r.q.redact(string(record))); err != nil {
-		return 0, err
-	}
-	return len(record), nil
-}
-
-// A processLog is where records go that name no request: those of slog.Info and of package
-// log. It takes the secrets of the only request of the process out of them.
-//
-// Spec: checklist ERR-025.
-type processLog struct {
-	w       io.Writer
-	secrets *atomic.Pointer[types.Call]
-}
-
-// Write writes one record, at once, as slog does.
-func (l processLog) Write(record []byte) (int, error) {
-	if _, err := io.WriteString(l.w, l.secrets.Load().Redact(string(record))); err != nil {
+	if _, err := io.WriteString(r.w, r.redact(string(record))); err != nil {
 		return 0, err
 	}
 	return len(record), nil

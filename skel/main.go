@@ -52,7 +52,10 @@ func Main(plugins ...Runner) {
 		}
 		env.secrets = &atomic.Pointer[types.Call]{}
 		env.secrets.Store(&types.Call{Environ: env.Environ})
-		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(processLog{env.stderr(), env.secrets}, nil)}))
+		// Records that name no request, as those of slog.Info and of package log, are of the
+		// only one that there is.
+		redact := func(text string) string { return env.secrets.Load().Redact(text) }
+		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(redactor{redact, env.stderr()}, nil)}))
 		ctx = untilSignal(ctx)
 	}
 	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))

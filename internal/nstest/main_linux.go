@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
@@ -92,12 +93,12 @@ func status(err error) int {
 	case err == nil:
 		return 0
 	case !errors.As(err, &exit):
-		fmt.Fprintln(os.Stderr, "nstest:", err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
 		return 1
 	case exit.ExitCode() >= 0:
 		return exit.ExitCode()
 	}
-	fmt.Fprintln(os.Stderr, "nstest:", err)
+	fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
 	return 2
 }
 

@@ -36,9 +36,7 @@ func (c *conn) collectSome(t table, sets []string, gone func(mark string) bool) 
 		return false, err
 	}
 	garbage, left, err := c.garbage(t, sets, gone)
-	if c.looked != nil {
-		c.looked()
-	}
+	c.letTestAct()
 	switch {
 	case err != nil:
 		return false, err

@@ -109,9 +109,7 @@ func (m iptMasquerade) add(ctx context.Context, n iptNetwork, own, members []mem
 	if err := m.ready(ctx, n); err != nil {
 		return err
 	}
-	if m.host.conn.looked != nil {
-		m.host.conn.looked()
-	}
+	m.host.conn.letTestAct()
 	for _, e := range own {
 		if err := m.host.conn.addMember(n.own, e); err != nil {
 			return changedIfGone(err)
@@ -347,9 +345,7 @@ func (m iptMasquerade) demolish(ctx context.Context, n iptNetwork) error {
 	if left, err := m.host.conn.members(n.containers); err != nil || len(left) > 0 {
 		return errors.Join(err, m.build(n))
 	}
-	if m.host.conn.looked != nil {
-		m.host.conn.looked()
-	}
+	m.host.conn.letTestAct()
 	// By the set of the containers the rest is found, so it goes last.
 	if err := m.destroy(ctx, n.own); err != nil {
 		return err

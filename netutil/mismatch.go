@@ -21,8 +21,8 @@ var ErrDuplicate = errors.New("address is in use by another machine")
 var ErrBridgeFull = errors.New("all 1023 ports are taken")
 
 // ErrUnfit says that a link cannot have an address or a route because of something else that
-// the configuration asks for, or lacks: the mtu is too small for IPv6, or there is no address
-// of the family of a route. The text says which.
+// the configuration asks for, or lacks: the mtu is too small for IPv6, there is no address
+// of the family of a route, or an IPv6 route has an IPv4 gateway. The text says which.
 var ErrUnfit = errors.New("does not fit")
 
 // MismatchError says that something exists, but is not what it should be.

@@ -40,7 +40,7 @@ import (
 //
 // Spec: checklist PROTO-034, PROTO-049.
 func Main(plugins ...Runner) {
-	env := processEnv()
+	env, standard := processEnv()
 	ctx := context.Background()
 	if env.getenv(envCommand) != string(types.CommandVersion) {
 		// VERSION neither logs nor has anything to undo, and runtimes ask it often.
@@ -58,7 +58,9 @@ func Main(plugins ...Runner) {
 		slog.SetDefault(slog.New(&contextHandler{fallback: slog.NewTextHandler(redactor{redact, env.stderr()}, nil)}))
 		ctx = untilSignal(ctx)
 	}
-	os.Exit(runOneOf(ctx, env, os.Args[0], plugins))
+	exit := runOneOf(ctx, env, os.Args[0], plugins)
+	runtime.KeepAlive(standard)
+	os.Exit(exit)
 }
 
 // untilSignal returns a context that ends with the first signal to stop.
@@ -70,10 +72,6 @@ func untilSignal(ctx context.Context) context.Context {
 		s := <-signals
 		cancel(fmt.Errorf("signal %s: %w", s, types.ErrTryAgainLater))
 	}()
-	// A runtime that closed its end of standard error must not kill the plugin at its
-	// first record: the runtime of Go does so unless the signal is asked for. Ignoring
-	// it would be inherited by child processes.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return ctx
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/cnikit/cnikit/skel"
 	"github.com/cnikit/cnikit/types"
@@ -40,18 +41,19 @@ func play(argv0 string) {
 // parts are the handlers of ADD that the test binary can play, by name.
 func parts() map[string]add {
 	return map[string]add{
-		"play-well":   well,
-		"play-stray":  stray,
-		"play-child":  child,
-		"play-close":  closeStdout,
-		"play-big":    big,
-		"play-panic":  func(context.Context, *skel.Request[conf]) (*types.Result, error) { panic("oh no") },
-		"play-wait":   wait,
-		"play-chatty": chatty,
-		"play-undo":   undo,
-		"play-slog":   logByContext,
-		"play-log":    logByNobody,
-		"play-procs":  processors,
+		"play-well":    well,
+		"play-stray":   stray,
+		"play-child":   child,
+		"play-close":   closeStdout,
+		"play-big":     big,
+		"play-panic":   func(context.Context, *skel.Request[conf]) (*types.Result, error) { panic("oh no") },
+		"play-wait":    wait,
+		"play-chatty":  chatty,
+		"play-collect": collect,
+		"play-undo":    undo,
+		"play-slog":    logByContext,
+		"play-log":     logByNobody,
+		"play-procs":   processors,
 	}
 }
 
@@ -134,11 +136,31 @@ func processors(context.Context, *skel.Request[conf]) (*types.Result, error) {
 	return nil, types.NewError(113, fmt.Sprintf("GOMAXPROCS is %d", runtime.GOMAXPROCS(0)), nil)
 }
 
-// chatty logs more than a pipe holds.
+// early is a logger as libraries have them, which found os.Stderr before Main did.
+var early = log.New(os.Stderr, "early ", 0)
+
+// chatty logs more than a pipe holds, in every way.
 func chatty(ctx context.Context, r *skel.Request[conf]) (*types.Result, error) {
 	for range 100 {
 		r.Log.Info(strings.Repeat("x", 4096))
 		fmt.Println("stray print")
+		fmt.Fprintln(os.Stderr, "stray error")
+		early.Print("stray log")
+	}
+	return sample(), nil
+}
+
+// collect leaves nothing to the garbage collector that it may take, and then writes to the
+// standard descriptors by hand.
+func collect(context.Context, *skel.Request[conf]) (*types.Result, error) {
+	for range 3 {
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond) // finalizers run on a goroutine of their own
+	}
+	for _, fd := range []uintptr{1, 2} {
+		if _, err := fmt.Fprintf(os.NewFile(fd, "by hand"), "descriptor %d\n", fd); err != nil {
+			return nil, fmt.Errorf("descriptor %d: %w", fd, err)
+		}
 	}
 	return sample(), nil
 }

@@ -222,9 +222,22 @@ func TestMain_BrokenPipe(t *testing.T) {
 	if got := execute(t, cmd); got.exit != 1 || !strings.Contains(got.stderr, "UNDONE") {
 		t.Errorf("broken standard output: exit = %d, stderr = %q, want 1 and UNDONE", got.exit, got.stderr)
 	}
-	cmd = process(t, "play-chatty", request("1.1.0"), environ("ADD"))
-	cmd.Stderr = closed()
-	execute(t, cmd).result(t)
+	for _, descriptors := range []string{"1024", "4", "3"} { // which are all that the process may have
+		cmd = shell(t, "play-chatty", request("1.1.0"), environ("ADD"), "")
+		cmd.Args[2] = "ulimit -n " + descriptors + ` && exec "$0"`
+		cmd.Stderr = closed()
+		execute(t, cmd).result(t)
+	}
+}
+
+// The descriptors 1 and 2 stay open, and both are standard error.
+func TestMain_Collected(t *testing.T) {
+	t.Parallel()
+	got := execute(t, process(t, "play-collect", request("1.1.0"), environ("ADD")))
+	got.result(t)
+	if want := "descriptor 1\ndescriptor 2\n"; got.stderr != want {
+		t.Errorf("standard error = %q, want %q", got.stderr, want)
+	}
 }
 
 // Every kind of standard input. PROTO-029, PROTO-030, ERR-013, VER-005, VER-006

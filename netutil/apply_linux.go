@@ -214,10 +214,11 @@ func (c *Conn) Compare(ctx context.Context, name string, ips []types.IP, routes 
 	return c.compare(ctx, name, "", ips, wantedRoutes{routes: routes})
 }
 
-// wantedRoutes are routes that an interface should have, or one of others in its place.
+// wantedRoutes are the routes of a result, as an interface looks at them.
 type wantedRoutes struct {
-	routes []types.Route
-	others []string // names
+	routes  []types.Route // that the interface should have, or one of others in its place
+	foreign []types.Route // of others, as their gateways tell
+	others  []string      // names of interfaces
 }
 
 // skipForeign leaves out the routes whose gateway another interface reaches by its
@@ -225,9 +226,15 @@ type wantedRoutes struct {
 //
 // Spec: checklist CHK-010.
 func (w *wantedRoutes) skipForeign(ips, others []types.IP) {
-	w.routes = slices.DeleteFunc(slices.Clone(w.routes), func(r types.Route) bool {
-		return r.GW.IsValid() && reachable(r.GW, others) && !reachable(r.GW, ips)
-	})
+	var routes []types.Route
+	for _, r := range w.routes {
+		if r.GW.IsValid() && reachable(r.GW, others) && !reachable(r.GW, ips) {
+			w.foreign = append(w.foreign, r)
+		} else {
+			routes = append(routes, r)
+		}
+	}
+	w.routes = routes
 }
 
 // compare is Compare, and compares the hardware address unless mac is empty. Routes may be
@@ -261,11 +268,11 @@ func (c *Conn) compareRoutes(ctx context.Context, m *mismatch, link *Link, ips [
 		return wrap(err, "list routes of %s", link.Name)
 	}
 	var missing []mismatch
-	var at []int
+	var lacks []types.Route
 	for i, r := range resolveRoutes(link.Index, ips, want.routes) {
 		var d mismatch
 		if compareRoute(&d, have, r, link.Name); len(d) > 0 {
-			missing, at = append(missing, d), append(at, i)
+			missing, lacks = append(missing, d), append(lacks, want.routes[i])
 		}
 	}
 	if len(missing) == 0 {
@@ -276,7 +283,7 @@ func (c *Conn) compareRoutes(ctx context.Context, m *mismatch, link *Link, ips [
 		return err
 	}
 	for i, d := range missing {
-		if !want.elsewhere(at[i], others) {
+		if !elsewhere(lacks[i], slices.Concat(lacks, want.foreign), others) {
 			*m = append(*m, d...)
 		}
 	}
@@ -303,25 +310,45 @@ func (c *Conn) routesOf(ctx context.Context, names []string) ([]rtnl.Route, erro
 	return all, nil
 }
 
-// elsewhere reports whether the route at a position is one of other links. Where it is
-// listed several times as many of them have to have it, since it is the interface's own,
-// too. What it says beside destination, table and gateway is not judged.
-func (w wantedRoutes) elsewhere(position int, others []rtnl.Route) bool {
-	r := w.routes[position]
-	listed := 0
-	for _, other := range w.routes {
-		if other.Dst.Masked() == r.Dst.Masked() && other.GW == r.GW && other.Table == r.Table {
-			listed++
+// elsewhere reports whether a route that an interface lacks is one of other links, by all
+// that are listed and that it lacks. Where it is listed several times as many links have to
+// have it, since it is the interface's own, too. A route of theirs that another one of the
+// list describes more closely is that one.
+func elsewhere(r types.Route, listed []types.Route, others []rtnl.Route) bool {
+	candidates := slices.DeleteFunc(slices.Clone(others), func(have rtnl.Route) bool { return !mayBe(r, &have) })
+	times := 0
+	for _, l := range listed {
+		switch {
+		case l.GW.IsValid() && !r.GW.IsValid(), l.Priority != 0 && r.Priority == 0:
+			if i := slices.IndexFunc(candidates, func(have rtnl.Route) bool { return mayBe(l, &have) }); i >= 0 {
+				candidates = slices.Delete(candidates, i, i+1)
+			}
+		case l.Dst.Masked() == r.Dst.Masked() && l.GW == r.GW && l.Table == r.Table && l.Priority == r.Priority:
+			times++
 		}
 	}
-	var links []int
-	for _, have := range others {
-		if have.Dst == r.Dst.Masked() && have.Table == orMain(r.Table.Value) && (!r.GW.IsValid() || r.GW.IsUnspecified() || r.GW == have.Gateway) &&
-			!slices.Contains(links, have.Index) {
-			links = append(links, have.Index)
-		}
+	links := map[int]bool{}
+	for _, have := range candidates {
+		links[have.Index] = true
 	}
-	return len(links) >= listed
+	return len(links) >= times
+}
+
+// mayBe reports whether a route that somebody else made may be the one that is listed as r:
+// whether it has what r says of destination, table, priority, scope and gateway. Other
+// things change, and those of others are not judged.
+func mayBe(r types.Route, have *rtnl.Route) bool {
+	switch {
+	case have.Dst != r.Dst.Masked(), have.Table != orMain(r.Table.Value):
+		return false
+	case r.Priority != 0 && have.Priority != r.Priority:
+		return false
+	case have.Family == rtnl.IPv4 && have.Scope != r.Scope.Or(have.Scope):
+		return false
+	case r.GW.IsValid() && r.GW.IsUnspecified():
+		return !have.Gateway.IsValid()
+	}
+	return !r.GW.IsValid() || have.Gateway == r.GW
 }
 
 // addMAC notes another hardware address than the one wanted; any will do if that is empty.

@@ -179,10 +179,16 @@ func (e *Ends) CompareVeth(ctx context.Context, ifName string, cfg VethConfig) (
 // ifName: it must be there and up, with the hardware address, the addresses and the routes
 // of the result; see [Conn.Compare]. With down it may be down, and so without them.
 //
-// A result does not say whose a route is. One that ifName lacks may be that of another
-// interface that the result lists in the sandbox, and then has to be there only. One whose
-// gateway is in a subnet of another one's addresses, and in none of ifName's, is not
-// looked for.
+// A result does not say whose a route is. One whose gateway is in a subnet of another
+// interface's addresses, and in none of ifName's, is not looked for. Another one that ifName
+// lacks may be that of an interface that the result lists in the same sandbox, and then has
+// to be there only: with its destination and table and, as far as the result gives them, its
+// gateway, scope and priority. Each route that is there is taken for one that is listed, the
+// one that says most of it first.
+//
+// One thing goes unnoticed, since the result does not tell it from a route that ifName never
+// had: that a route of its own, listed without a gateway, is gone, while another of these
+// interfaces has one to the same destination that is not listed beside it.
 //
 // The error is a [MismatchError] that tells what is different, and [fs.ErrNotExist] if
 // the sandbox or the result has no such interface.

@@ -177,16 +177,27 @@ func TestEnds_CompareResult_routes(t *testing.T) {
 	host, sandbox := newSpace(t), newSpace(t)
 	own := types.IP{Address: prefix("10.1.2.2/24"), Gateway: ip("10.1.2.1")}
 	other := types.IP{Address: prefix("10.9.9.2/24"), Gateway: ip("10.9.9.1")}
-	anywhere, far := types.Route{Dst: prefix("0.0.0.0/0")}, types.Route{Dst: prefix("10.50.0.0/16")}
-	via := func(r types.Route, gw string) types.Route { r.GW = ip(gw); return r }
+	third := types.IP{Address: prefix("10.9.9.3/24"), Gateway: ip("10.9.9.1")}
+	to := func(dst, gw string) types.Route {
+		r := types.Route{Dst: prefix(dst)}
+		if gw != "" {
+			r.GW = ip(gw)
+		}
+		return r
+	}
+	preferred, onLink := to("10.63.0.0/16", ""), to("10.64.0.0/16", "")
+	preferred.Priority, onLink.Scope = 50, types.Some[uint8](253)
 	result := &types.Result{}
 	for _, i := range []struct {
-		name   string
-		ip     types.IP
-		routes []types.Route
+		name     string
+		ip       types.IP
+		routes   []types.Route
+		unlisted []string
 	}{
-		{"net1", other, []types.Route{anywhere, far, via(types.Route{Dst: prefix("10.51.0.0/16")}, "10.9.9.9")}},
-		{"eth0", own, []types.Route{anywhere, {Dst: prefix("10.60.0.0/16")}, via(types.Route{Dst: prefix("10.61.0.0/16")}, "10.1.2.9")}},
+		{"net1", other, []types.Route{to("0.0.0.0/0", ""), to("10.50.0.0/16", ""), to("10.51.0.0/16", "10.9.9.9"), to("10.52.0.0/16", ""), to("10.62.0.0/16", "10.9.9.1")},
+			[]string{"10.61.0.0/16 via 10.9.9.1", "10.63.0.0/16 via 10.9.9.1", "10.64.0.0/16 via 10.9.9.1", "10.65.0.0/16 via 10.9.9.1", "10.66.0.0/16 via 10.9.9.1"}},
+		{"net2", third, []types.Route{to("10.52.0.0/16", "10.9.9.1")}, nil},
+		{"eth0", own, []types.Route{to("0.0.0.0/0", ""), to("10.60.0.0/16", ""), to("10.61.0.0/16", "10.1.2.9"), to("10.62.0.0/16", ""), preferred, onLink, to("10.65.0.0/16", "0.0.0.0"), to("10.66.0.0/16", "")}, nil},
 	} {
 		v := host.veth(t, sandbox, netutil.VethConfig{Name: "host-" + i.name, Peer: netutil.VethPeer{Name: i.name}})
 		if err := host.SetUp(ctx, v.Host.Index); err != nil {
@@ -194,6 +205,9 @@ func TestEnds_CompareResult_routes(t *testing.T) {
 		}
 		if err := sandbox.Apply(ctx, v.Peer, []types.IP{i.ip}, i.routes, netutil.ApplyConfig{}); err != nil {
 			t.Fatal(err)
+		}
+		for _, r := range i.unlisted {
+			sandbox.test.Output(t, "sh", "-ec", "ip route add "+r+" dev "+i.name)
 		}
 		result.AddInterface(v.Peer.Interface(sandbox.test.Path()), i.ip)
 		result.Routes = append(result.Routes, i.routes...)
@@ -210,6 +224,11 @@ func TestEnds_CompareResult_routes(t *testing.T) {
 		{"one's own route gone", "del 10.60.0.0/16", "add 10.60.0.0/16 via 10.1.2.1", []string{"route"}},
 		{"one's own route gone, by its gateway", "del 10.61.0.0/16", "add 10.61.0.0/16 via 10.1.2.9", []string{"route"}},
 		{"one's own route by another gateway", "replace 10.61.0.0/16 via 10.1.2.8", "replace 10.61.0.0/16 via 10.1.2.9", []string{"gateway of route 10.61.0.0/16 via 10.1.2.9 dev eth0"}},
+		{"one's own route gone that another has, listed by its gateway", "del 10.62.0.0/16 dev eth0", "prepend 10.62.0.0/16 via 10.1.2.1", []string{"route"}},
+		{"one's own route gone that another has with another priority", "del 10.63.0.0/16 dev eth0", "add 10.63.0.0/16 via 10.1.2.1 metric 50", []string{"route"}},
+		{"one's own route gone that another has with another scope", "del 10.64.0.0/16 dev eth0", "prepend 10.64.0.0/16 dev eth0", []string{"route"}},
+		{"one's own route on the link gone that another has by a gateway", "del 10.65.0.0/16 dev eth0", "prepend 10.65.0.0/16 dev eth0", []string{"route"}},
+		{"one's own route gone that another has, not listed", "del 10.66.0.0/16 dev eth0", "prepend 10.66.0.0/16 via 10.1.2.1", nil},
 		{"one's own default route gone", "del default via 10.1.2.1", "prepend default via 10.1.2.1", []string{"route", "route"}},
 		{"a route that is nowhere", "del 10.50.0.0/16", "add 10.50.0.0/16 via 10.9.9.1", []string{"route"}},
 	} {

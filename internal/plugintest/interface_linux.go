@@ -393,27 +393,32 @@ func (p Interface) Unfit(t *testing.T) {
 }
 
 // Second is a plugin behind another one that made an interface of its own, with the same
-// default route and one more: CHECK finds all in place, and its own route missing.
+// default route and one more: CHECK finds all in place, and its own route missing, whether
+// the other one lists its gateway or not.
 func (p Interface) Second(t *testing.T) {
 	t.Parallel()
-	n := p.node(t)
-	n.Script(t, "first", `cat >/dev/null
+	for name, gateway := range map[string]string{"no gateway": "", "gateway": `,"gw":"10.9.9.1"`} {
+		t.Run(name, func(t *testing.T) {
+			n := p.node(t)
+			n.Script(t, "first", `cat >/dev/null
 [ $CNI_COMMAND = ADD ] || exit 0
 in="nsenter --net=$CNI_NETNS ip"
 { $in link add net1 type veth peer name far1; $in addr add 10.9.9.2/24 dev net1
 $in link set net1 up; $in link set far1 up; $in route add default via 10.9.9.1; $in route add 10.50.0.0/16 via 10.9.9.1; } >&2
 echo '{"cniVersion":"1.1.0","interfaces":[{"name":"net1","sandbox":"'$CNI_NETNS'"}],"ips":[{"address":"10.9.9.2/24","gateway":"10.9.9.1","interface":0}],
-"routes":[{"dst":"0.0.0.0/0"},{"dst":"10.50.0.0/16"}]}'
+"routes":[{"dst":"0.0.0.0/0"`+gateway+`},{"dst":"10.50.0.0/16"}]}'
 `)
-	network := n.Network(t, fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"first"},%s]}`, p.request(types.V110, "net", subnet, defaultRoute, "")))
-	c := n.Container(t, "c1")
-	n.Add(t, network, c)
-	if err := n.Runtime.Check(t.Context(), network, c.Attachment); err != nil {
-		t.Errorf("CHECK behind a plugin with routes of its own = %v, want nil", err)
-	}
-	c.Output(t, "ip", "route", "del", "default", "dev", "eth0")
-	if err := n.Runtime.Check(t.Context(), network, c.Attachment); err == nil || !strings.Contains(err.Error(), "0.0.0.0/0 via 10.1.2.1") {
-		t.Errorf("CHECK without the default route = %v, want one that names it", err)
+			network := n.Network(t, fmt.Sprintf(`{"cniVersion":"1.1.0","name":"net","plugins":[{"type":"first"},%s]}`, p.request(types.V110, "net", subnet, defaultRoute, "")))
+			c := n.Container(t, "c1")
+			n.Add(t, network, c)
+			if err := n.Runtime.Check(t.Context(), network, c.Attachment); err != nil {
+				t.Errorf("CHECK behind a plugin with routes of its own = %v, want nil", err)
+			}
+			c.Output(t, "ip", "route", "del", "default", "dev", "eth0")
+			if err := n.Runtime.Check(t.Context(), network, c.Attachment); err == nil || !strings.Contains(err.Error(), "0.0.0.0/0 via 10.1.2.1") {
+				t.Errorf("CHECK without the default route = %v, want one that names it", err)
+			}
+		})
 	}
 }
 

@@ -185,8 +185,8 @@ func TestEnds_CompareResult_routes(t *testing.T) {
 		}
 		return r
 	}
-	preferred, onLink := to("10.63.0.0/16", ""), to("10.64.0.0/16", "")
-	preferred.Priority, onLink.Scope = 50, types.Some[uint8](253)
+	preferred, onLink, apart := to("10.63.0.0/16", ""), to("10.64.0.0/16", ""), to("10.67.0.0/16", "")
+	preferred.Priority, onLink.Scope, apart.Table = 50, types.Some[uint8](253), types.Some[uint32](77)
 	result := &types.Result{}
 	for _, i := range []struct {
 		name     string
@@ -195,9 +195,9 @@ func TestEnds_CompareResult_routes(t *testing.T) {
 		unlisted []string
 	}{
 		{"net1", other, []types.Route{to("0.0.0.0/0", ""), to("10.50.0.0/16", ""), to("10.51.0.0/16", "10.9.9.9"), to("10.52.0.0/16", ""), to("10.62.0.0/16", "10.9.9.1")},
-			[]string{"10.61.0.0/16 via 10.9.9.1", "10.63.0.0/16 via 10.9.9.1", "10.64.0.0/16 via 10.9.9.1", "10.65.0.0/16 via 10.9.9.1", "10.66.0.0/16 via 10.9.9.1"}},
+			[]string{"10.61.0.0/16 via 10.9.9.1", "10.63.0.0/16 via 10.9.9.1", "10.64.0.0/16 via 10.9.9.1", "10.65.0.0/16 via 10.9.9.1", "10.66.0.0/16 via 10.9.9.1", "10.67.0.0/16 via 10.9.9.1"}},
 		{"net2", third, []types.Route{to("10.52.0.0/16", "10.9.9.1")}, nil},
-		{"eth0", own, []types.Route{to("0.0.0.0/0", ""), to("10.60.0.0/16", ""), to("10.61.0.0/16", "10.1.2.9"), to("10.62.0.0/16", ""), preferred, onLink, to("10.65.0.0/16", "0.0.0.0"), to("10.66.0.0/16", "")}, nil},
+		{"eth0", own, []types.Route{to("0.0.0.0/0", ""), to("10.60.0.0/16", ""), to("10.61.0.0/16", "10.1.2.9"), to("10.62.0.0/16", ""), preferred, onLink, to("10.65.0.0/16", "0.0.0.0"), to("10.66.0.0/16", ""), apart}, nil},
 	} {
 		v := host.veth(t, sandbox, netutil.VethConfig{Name: "host-" + i.name, Peer: netutil.VethPeer{Name: i.name}})
 		if err := host.SetUp(ctx, v.Host.Index); err != nil {
@@ -222,12 +222,13 @@ func TestEnds_CompareResult_routes(t *testing.T) {
 		{name: "as it is"},
 		{"another's route gone, by its gateway", "del 10.51.0.0/16", "add 10.51.0.0/16 via 10.9.9.9", nil},
 		{"one's own route gone", "del 10.60.0.0/16", "add 10.60.0.0/16 via 10.1.2.1", []string{"route"}},
-		{"one's own route gone, by its gateway", "del 10.61.0.0/16", "add 10.61.0.0/16 via 10.1.2.9", []string{"route"}},
-		{"one's own route by another gateway", "replace 10.61.0.0/16 via 10.1.2.8", "replace 10.61.0.0/16 via 10.1.2.9", []string{"gateway of route 10.61.0.0/16 via 10.1.2.9 dev eth0"}},
+		{"one's own route gone, by its gateway", "del 10.61.0.0/16", "prepend 10.61.0.0/16 via 10.1.2.9", []string{"route"}},
+		{"one's own route by another gateway", "change 10.61.0.0/16 via 10.1.2.8", "change 10.61.0.0/16 via 10.1.2.9", []string{"gateway of route 10.61.0.0/16 via 10.1.2.9 dev eth0"}},
 		{"one's own route gone that another has, listed by its gateway", "del 10.62.0.0/16 dev eth0", "prepend 10.62.0.0/16 via 10.1.2.1", []string{"route"}},
 		{"one's own route gone that another has with another priority", "del 10.63.0.0/16 dev eth0", "add 10.63.0.0/16 via 10.1.2.1 metric 50", []string{"route"}},
 		{"one's own route gone that another has with another scope", "del 10.64.0.0/16 dev eth0", "prepend 10.64.0.0/16 dev eth0", []string{"route"}},
 		{"one's own route on the link gone that another has by a gateway", "del 10.65.0.0/16 dev eth0", "prepend 10.65.0.0/16 dev eth0", []string{"route"}},
+		{"one's own route gone that another has in another table", "del 10.67.0.0/16 table 77", "add 10.67.0.0/16 via 10.1.2.1 table 77", []string{"route"}},
 		{"one's own route gone that another has, not listed", "del 10.66.0.0/16 dev eth0", "prepend 10.66.0.0/16 via 10.1.2.1", nil},
 		{"one's own default route gone", "del default via 10.1.2.1", "prepend default via 10.1.2.1", []string{"route", "route"}},
 		{"a route that is nowhere", "del 10.50.0.0/16", "add 10.50.0.0/16 via 10.9.9.1", []string{"route"}},

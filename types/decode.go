@@ -356,13 +356,14 @@ func jsonFields(t reflect.Type) fieldList {
 	var all fieldList
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		tag := f.Tag.Get("json")
+		name, _, _ := strings.Cut(tag, ",")
 		inner := f.Type
 		if inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
 		switch {
-		case name == "-":
+		case tag == "-":
 		case f.Anonymous && name == "" && inner == t: // brings nothing new
 		case f.Anonymous && name == "" && inner.Kind() == reflect.Struct:
 			all = append(all, jsonFields(inner)...)

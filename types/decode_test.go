@@ -435,3 +435,96 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+// Structs whose fields package json reads by rules of its own.
+type (
+	inner struct {
+		A int `json:"a"`
+		B string
+	}
+	plainA struct{ A int }
+	plainB struct{ B string }
+	embeds struct {
+		inner
+		C []inner `json:"c"`
+	}
+	Pointed struct {
+		P int  `json:"p"`
+		Q *int `json:"q"`
+	}
+	points  struct{ *Pointed }
+	shadows struct {
+		inner
+		B int // nearer than the one of inner
+	}
+	clashes struct { // in B, so that none of them is read
+		inner
+		plainB
+	}
+	prefers struct { // the tagged one
+		plainA
+		Tagged struct{ X int } `json:"A"`
+	}
+	quotes struct {
+		N int  `json:"n,string"`
+		B bool `json:"b,omitempty,string"`
+	}
+	minus struct {
+		A int `json:"-"`
+		B int `json:"-,"`
+		c int
+	}
+	spells struct {
+		A  int `json:"a"`
+		AA int `json:"A"`
+	}
+	merges struct {
+		M map[string]int `json:"m"`
+		S inner          `json:"s"`
+		P *inner         `json:"p"`
+		I any            `json:"i"`
+		L [2]int         `json:"l"`
+	}
+)
+
+// sameAsPackage decodes a configuration in both ways, into values that begin alike.
+func sameAsPackage[T any](t *testing.T, begin func() T, extra string) {
+	t.Helper()
+	c := configOf(t, extra)
+	got, want := begin(), begin()
+	err, wantErr := c.Decode(&got), json.Unmarshal(c.Raw, &want)
+	if (err == nil) != (wantErr == nil) {
+		t.Errorf("%T: Decode(%s) = %v; package json: %v", got, extra, err, wantErr)
+	}
+	if wantErr == nil && !reflect.DeepEqual(got, want) {
+		t.Errorf("%T: Decode(%s) = %+v, want %+v", got, extra, got, want)
+	}
+}
+
+func zero[T any]() (z T) { return z }
+
+// What a plugin does not take is left out before package json reads the rest, and no more
+// than that.
+func TestPluginConfig_Decode_likePackage(t *testing.T) {
+	t.Parallel()
+	for _, extra := range []string{
+		``, `,"a":1`, `,"A":2`, `,"a":1,"a":2`, `,"a":"x"`, `,"a":null`, `,"\u0061":3`, `,"b":"x"`, `,"B":5`, `,"b":null`, `,"-":7`, `,"c":4`,
+		`,"c":[{"a":1},{"B":"x","z":[]}]`, `,"p":3,"q":4`, `,"q":null`, `,"p":{"a":1}`, `,"p":"x"`, `,"n":"3","b":"true"`, `,"n":3`, `,"n":"x"`,
+		`,"m":{"x":1},"m":{"y":2}`, `,"s":{"a":1},"s":{"b":"x"}`, `,"i":{"x":[1,"2",null]}`, `,"l":[1]`, `,"l":[1,2,3]`, `,"l":null,"m":null,"s":null,"i":null`,
+	} {
+		sameAsPackage(t, zero[inner], extra)
+		sameAsPackage(t, zero[embeds], extra)
+		sameAsPackage(t, zero[points], extra)
+		sameAsPackage(t, zero[*points], extra)
+		sameAsPackage(t, zero[shadows], extra)
+		sameAsPackage(t, zero[clashes], extra)
+		sameAsPackage(t, zero[prefers], extra)
+		sameAsPackage(t, zero[quotes], extra)
+		sameAsPackage(t, func() minus { return minus{1, 2, 3} }, extra)
+		sameAsPackage(t, zero[spells], extra)
+		sameAsPackage(t, zero[map[string]any], extra)
+		sameAsPackage(t, func() merges {
+			return merges{M: map[string]int{"old": 1}, S: inner{1, "old"}, P: &inner{2, "old"}, I: 5, L: [2]int{6, 7}}
+		}, extra)
+	}
+}

@@ -29,7 +29,9 @@ import (
 // types.Call.
 //
 // Before the handler runs, descriptor 1 is made to be standard error, and stays
-// so. SIGTERM and SIGINT cancel the request.
+// so. os.Stdout and os.Stderr both write there, by a descriptor above 2, and return an
+// error where nobody reads any more: the plugin does not die of SIGPIPE. SIGTERM and
+// SIGINT cancel the request.
 //
 // For ADD, CHECK and STATUS goroutines share one processor, unless the variable GOMAXPROCS
 // says otherwise: a plugin lives for some milliseconds, and would spend the more on waking

@@ -81,6 +81,8 @@ type Fault struct {
 	count  int // calls that count for At
 	calls  []SystemCall
 	struck *SystemCall
+
+	looked func(leader, tid int) // see letTestAct; nil but in tests
 }
 
 // SystemCall is a system call that changes something.
@@ -179,6 +181,14 @@ func (f *Fault) counts(c SystemCall) bool {
 		return c.CanLose(f.Errno)
 	}
 	return true
+}
+
+// letTestAct lets a test do something behind the back of the tracer of leader, which has just
+// seen news of a thread and not fetched them.
+func (f *Fault) letTestAct(leader, tid int) {
+	if f.looked != nil {
+		f.looked(leader, tid)
+	}
 }
 
 // over reports whether there is nothing left to happen.

@@ -131,6 +131,7 @@ func (t *tracer) run() error {
 		if err != nil {
 			return err
 		}
+		t.fault.letTestAct(t.leader, tid)
 		if first && tid != t.leader {
 			// A child of one that was killed while it made that: nobody has told of it.
 			if err := bury(tid); err != nil {

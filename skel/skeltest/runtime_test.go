@@ -25,9 +25,6 @@ import (
 
 // play makes the process a plugin when a runtime runs it.
 func play() {
-	if os.Getenv("SKELTEST_CHURN") != "" {
-		churn()
-	}
 	if os.Getenv("CNI_COMMAND") != "" {
 		skel.Main(adder("exec-a", nil))
 	}

@@ -3,6 +3,8 @@
 package arch_test
 
 import (
+	"go/ast"
+	"go/token"
 	"path"
 	"regexp"
 	"slices"
@@ -81,6 +83,47 @@ func TestUnfinished(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A plugin is a process for each container, and pays at each start for what package
+// variables do. What the compiler does in advance, as with errors.New, costs nothing.
+func TestPackageVariables(t *testing.T) {
+	t.Parallel()
+	for _, s := range sources(t, false) {
+		if s.isTest() || strings.HasSuffix(s.path, "_other.go") || strings.HasPrefix(s.dir(), "internal/campaign") || strings.HasPrefix(s.dir(), "internal/bench") {
+			continue // no plugin
+		}
+		for _, call := range initialCalls(s.ast) {
+			if begin, _, _ := strings.Cut(call, "."); begin == "fmt" || begin == "regexp" {
+				t.Errorf("%s: a package variable calls %s: make it a type, or call it where it is used", s.path, call)
+			}
+		}
+	}
+}
+
+// initialCalls returns the functions of other packages that package variables call directly.
+func initialCalls(f *ast.File) []string {
+	var calls []string
+	for _, d := range f.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.VAR {
+			continue
+		}
+		ast.Inspect(g, func(n ast.Node) bool {
+			if _, ok := n.(*ast.FuncLit); ok {
+				return false // called later, if at all
+			}
+			if c, ok := n.(*ast.CallExpr); ok {
+				if of, ok := c.Fun.(*ast.SelectorExpr); ok {
+					if x, ok := of.X.(*ast.Ident); ok {
+						calls = append(calls, x.Name+"."+of.Sel.Name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	return calls
 }
 
 // foreign is what only one machine, or those who work on it, can know of.

@@ -107,7 +107,15 @@ func (c *conn) settle(t table, want func(seen []ruleSeen) (layout, error), chang
 }
 
 // errLacks means that the kernel has nf_tables without something that is needed.
-var errLacks = fmt.Errorf("%w: the kernel's nf_tables lacks something", errors.ErrUnsupported)
+var errLacks error = lacksError{}
+
+// lacksError is the type of errLacks: fmt.Errorf would run at the start of each process.
+type lacksError struct{}
+
+func (lacksError) Error() string {
+	return errors.ErrUnsupported.Error() + ": the kernel's nf_tables lacks something"
+}
+func (lacksError) Unwrap() error { return errors.ErrUnsupported }
 
 // lacking reports whether err may say that the kernel lacks a family of tables, a kind of
 // chain, or an expression. For the last two that is ENOENT, as for a set that is gone.

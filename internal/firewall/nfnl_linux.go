@@ -39,7 +39,13 @@ var errChanged = errors.New("the ruleset changed meanwhile")
 // asked for may have been done or not.
 //
 // Kernel: nfnl_err_deliver and netlink_ack; net/netfilter/nfnetlink.c, net/netlink/af_netlink.c.
-var errLost = fmt.Errorf("the kernel's answer is lost: %w", unix.ENOBUFS)
+var errLost error = lostError{}
+
+// lostError is the type of errLost: fmt.Errorf would run at the start of each process.
+type lostError struct{}
+
+func (lostError) Error() string { return "the kernel's answer is lost: " + unix.ENOBUFS.Error() }
+func (lostError) Unwrap() error { return unix.ENOBUFS }
 
 // insistence is how often a request is sent whose answer gets lost.
 const insistence = 10

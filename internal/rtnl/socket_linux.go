@@ -102,7 +102,14 @@ func (s *socket) send(request []byte) error {
 
 // errUnanswered means that the kernel told that an answer is lost, for which it had no
 // memory, or the socket no room. What was asked for may have been done or not.
-var errUnanswered = fmt.Errorf("the kernel's answer is lost: %w", unix.ENOBUFS)
+var errUnanswered error = unansweredError{}
+
+// unansweredError is the type of errUnanswered: fmt.Errorf would run at the start of each
+// process.
+type unansweredError struct{}
+
+func (unansweredError) Error() string { return "the kernel's answer is lost: " + unix.ENOBUFS.Error() }
+func (unansweredError) Unwrap() error { return unix.ENOBUFS }
 
 // receive returns what the kernel sends next, which is good until the next call.
 func (s *socket) receive(ctx context.Context) ([]byte, error) { return s.next(ctx, 0) }

@@ -89,6 +89,10 @@ func (m *Masquerade) Backend() string { return m.host.Backend() }
 // takes over an address that another owner left behind. Without addresses it does
 // nothing. If it fails, nothing was done.
 //
+// A node may change its backend while containers run. What the other backend has of the owner
+// stays until [Masquerade.Del] or [Masquerade.Collect], which remove both: to look for it
+// would cost every ADD a question, and a packet is masqueraded once in any case.
+//
 // In the steady state it reads the rules of the network, a handful, and adds the
 // elements in one transaction, whatever the number of containers.
 //

@@ -136,6 +136,11 @@ func (e *PortMappingError) Unwrap() error { return e.Err }
 //
 // UDP connections to the ports that the kernel tracks and that go elsewhere are
 // forgotten, lest a sender that keeps its port is not answered.
+//
+// A node may change its backend while containers run. What the other backend maps to the owner
+// goes if one of the ports is the same, after all are mapped, so that they always lead there.
+// If none is, and for a family with conditions, it stays until [PortMapper.Del] or
+// [PortMapper.Collect]: to look for it would cost every ADD a question.
 func (m *PortMapper) Ensure(ctx context.Context, o Owner, c PortMapConfig) error {
 	p, err := c.portMap()
 	if err != nil {

@@ -82,6 +82,26 @@ func (h *Host) WhenSending(n int, f func()) {
 	}
 }
 
+// DieWhenSending makes h send nothing from its nth message from here on, as if its process
+// was killed.
+func (h *Host) DieWhenSending(n int) (died func() bool, err error) {
+	dead, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	done := false
+	h.WhenSending(n, func() {
+		err := unix.Close(h.conn.fd)
+		h.conn.fd, done = dead, err == nil
+	})
+	return func() bool {
+		if h.conn.fd != dead {
+			_ = unix.Close(dead) // nothing was written
+		}
+		return done
+	}, nil
+}
+
 // ReceiveLimit is how long the kernel lets h wait for an answer.
 func (h *Host) ReceiveLimit() (time.Duration, error) {
 	tv, err := unix.GetsockoptTimeval(h.conn.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO)

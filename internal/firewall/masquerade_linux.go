@@ -22,7 +22,8 @@ type Masqueraded struct {
 
 // EnsureMasquerade masquerades addresses of o towards everything but the subnets of
 // its network, which are those of addrs and of earlier calls for the network, and
-// multicast. An address that another owner left behind becomes o's.
+// multicast. An address that another owner left behind becomes o's. What the other backend
+// has of o stays until DelMasquerade or CollectMasquerade, which look at both.
 func (h *Host) EnsureMasquerade(ctx context.Context, o Owner, addrs []netip.Prefix) error {
 	addrs, err := cleanAddrs(o, addrs)
 	if err != nil || len(addrs) == 0 {

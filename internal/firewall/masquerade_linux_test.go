@@ -95,6 +95,57 @@ func sees(t *testing.T, c *container, network string, to, source netip.Addr, nam
 	}
 }
 
+// An ADD after the administrator has chosen another backend, for a container that got no DEL:
+// packets are masqueraded as before, and DEL and GC remove what either backend has.
+func TestMasquerade_otherBackend(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		n := newNode(t)
+		c, kept := n.newContainer(t), n.newContainer(t)
+		serve(t, n.outside, "tcp", 7, "outside")
+		before, after := open(t, n.host, otherBackend(backend)), open(t, n.host, backend)
+		for _, tt := range []struct {
+			name string
+			end  func() error
+		}{
+			{"DEL", func() error { return after.DelMasquerade(t.Context(), c.owner) }},
+			{"GC", func() error {
+				return after.CollectMasquerade(t.Context(), c.owner.Network, []firewall.Owner{kept.owner})
+			}},
+		} {
+			for _, h := range []*firewall.Host{before, after} {
+				if err := errors.Join(h.EnsureMasquerade(t.Context(), c.owner, c.addrs), h.EnsureMasquerade(t.Context(), kept.owner, kept.addrs)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, h := range []*firewall.Host{before, after} {
+				if err := h.CheckMasquerade(t.Context(), c.owner, c.addrs); err != nil {
+					t.Error(err)
+				}
+			}
+			bothFamilies(t, func(t *testing.T, family int) {
+				sees(t, c, "tcp", outsideAddr[family], hostAddr[family], "outside")
+			})
+			if err := tt.end(); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			bothFamilies(t, func(t *testing.T, family int) {
+				sees(t, c, "tcp", outsideAddr[family], c.addr(family), "outside")
+				sees(t, kept, "tcp", outsideAddr[family], hostAddr[family], "outside")
+			})
+			all, err := after.ListMasquerade(t.Context(), c.owner.Network)
+			if err != nil || len(all) != 2*len(kept.addrs) {
+				t.Errorf("%s: ListMasquerade() = %v, %v; want the %d addresses of the container that is kept, by each backend", tt.name, all, err, len(kept.addrs))
+			}
+			for _, m := range all {
+				if m.Owner != kept.owner {
+					t.Errorf("%s: left: %s of %s", tt.name, m.Addr, m.Owner)
+				}
+			}
+		}
+	})
+}
+
 // ruleset returns all that nft sees in a namespace.
 func ruleset(t testing.TB, n *nstest.NS) string {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,8 +73,10 @@ func (m iptPortMap) of(f family, o Owner, p PortMap) iptPorts {
 // ensure maps ports for o, and no others.
 func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 	return m.host.alone(ctx, func() error {
+		mapped := false // whether nftables maps ports to o
 		if m.host.hasNFT {
-			if err := m.host.nftPorts().claim(ctx, o, p); err != nil {
+			var err error
+			if mapped, err = m.host.nftPorts().claim(ctx, o, p); err != nil {
 				return err
 			}
 		}
@@ -97,8 +100,31 @@ func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 				return err
 			}
 		}
-		return nil
+		if !mapped {
+			return nil
+		}
+		gone, err := m.host.nftPorts().yield(ctx, o, p)
+		m.host.forget(ctx, without(gone, p.Forwards), true)
+		return err
 	})
+}
+
+// yield removes what iptables maps to o, of whichever iptables, when nftables maps p.
+func (m iptPortMap) yield(ctx context.Context, o Owner, p PortMap) error {
+	gone, err := m.mappedTo(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := m.host.removeChains(ctx, chainAndShared{ownerChain(o.Mark()), portsChain(o.Network)}); err != nil {
+		return err
+	}
+	m.host.forget(ctx, without(gone, p.Forwards), true)
+	return m.host.nftPorts().disclaim(ctx, o)
+}
+
+// without returns the forwards of a list that are not in another.
+func without(list, other []Forward) []Forward {
+	return slices.DeleteFunc(slices.Clone(list), func(f Forward) bool { return slices.Contains(other, f) })
 }
 
 // conflicts returns a ConflictError if another owner has a port of i.
@@ -393,6 +419,24 @@ func (m iptPortMap) list(ctx context.Context, network string) ([]Mapped, error) 
 		}
 	}
 	return all, nil
+}
+
+// mappedTo returns the ports mapped to o, by whichever iptables. Without the program that
+// shows them there are none: their chains go all the same where they are nftables, only what
+// they said is not known.
+func (m iptPortMap) mappedTo(ctx context.Context, o Owner) ([]Forward, error) {
+	all, err := m.list(ctx, o.Network)
+	if errors.Is(err, exec.ErrNotFound) {
+		m.host.log.WarnContext(ctx, "stale UDP connections may go on for a while", "error", err)
+		err = nil
+	}
+	var forwards []Forward
+	for _, a := range all {
+		if a.Owner.Mark() == o.Mark() {
+			forwards = append(forwards, a.Forward)
+		}
+	}
+	return forwards, err
 }
 
 // removeEmpty removes the chain of a network, of whichever iptables, if nothing is

@@ -5,7 +5,6 @@ package firewall
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"slices"
 )
 
@@ -49,10 +48,13 @@ func (p PortMap) iptablesConditions() error {
 }
 
 // nftPorts returns port maps by nftables.
-func (h *Host) nftPorts() nftPortMap { return nftPortMap{conn: h.conn} }
+func (h *Host) nftPorts() nftPortMap { return nftPortMap{host: h, conn: h.conn} }
 
 // EnsurePortMap maps ports of the host to o, and no others than those of p. Without
 // any it does nothing. The error is a [ConflictError] if another container has one.
+//
+// What the other backend maps to o goes, too, if one of the ports is the same. If none is, it
+// stays until DelPortMap or CollectPortMap: to look would cost every ADD a question.
 func (h *Host) EnsurePortMap(ctx context.Context, o Owner, p PortMap) error {
 	p, err := p.clean(o)
 	if err != nil || len(p.Forwards) == 0 {
@@ -145,14 +147,8 @@ func (h *Host) DelPortMap(ctx context.Context, o Owner) error {
 	}
 	ports := iptPortMap{host: h}
 	chains := ports.chains(o)
-	old, err := ports.list(ctx, o.Network)
-	if errors.Is(err, exec.ErrNotFound) {
-		// The chains go all the same where they are nftables; only what they said is not known.
-		h.log.WarnContext(ctx, "stale UDP connections may go on for a while", "error", err)
-		err = nil
-	}
+	gone, err := ports.mappedTo(ctx, o)
 	errs := []error{err}
-	var gone []Forward
 	errs = append(errs, h.removeNFT(ctx,
 		func() ([]request, error) {
 			changes, had, err := h.nftPorts().remove(o)
@@ -162,11 +158,6 @@ func (h *Host) DelPortMap(ctx context.Context, o Owner) error {
 		func() ([]request, error) { return h.conn.chainsOfNAT(chains) },
 		func() ([]request, error) { return h.conn.referencePortMap(o) }))
 	errs = append(errs, h.removeLegacy(ctx, chains...))
-	for _, m := range old {
-		if m.Owner.Mark() == o.Mark() {
-			gone = append(gone, m.Forward)
-		}
-	}
 	h.forget(ctx, gone, true)
 	return errors.Join(errs...)
 }

@@ -51,6 +51,7 @@ const (
 // and all networks share a table of the ports that are taken; see [claims]. Conditions are
 // those of the network.
 type nftPortMap struct {
+	host *Host
 	conn *conn
 }
 
@@ -99,7 +100,7 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 		selfOf(network, mark, f.Container.Addr()),
 	}
 	if claim {
-		all = append(all, placed{claims().table, claimsSet, element{key: f.claim(), data: entryKey(mark, 0)[:8]}})
+		all = append(all, placed{claims().table, claimsSet, element{key: f.claim(), data: claimedBy(NFTables, mark)}})
 	}
 	for i := range all {
 		all[i].comment = mark
@@ -156,24 +157,29 @@ func (p PortMap) claimsAll() bool {
 
 // ensure maps ports for o, and no others.
 func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
-	fresh := false // whether to make the set of claims
-	// Whether to read the elements first: see the same of masquerading.
-	exact, err := m.conn.hasEntry(portsTable(o.Network), forwardsSet, o.Mark())
+	fresh := false  // whether to make the set of claims
+	mapped := false // whether iptables maps ports to o
+	// Whether there is something of o already, or of others, as the kernel says by a refusal.
+	again, err := m.conn.hasEntry(portsTable(o.Network), forwardsSet, o.Mark())
 	if err != nil {
 		return err
 	}
-	// Without a claim nothing refuses a port that another one leads to the same address.
-	exact = exact || !p.claimsAll()
-	return retry(ctx, func() error {
+	err = retry(ctx, func() error {
 		err := m.conn.settle(portsTable(o.Network), m.layout(o.Network, p), func(built bool) (changes []request, err error) {
 			if fresh || built {
 				if changes, err = claims().build(); err != nil {
 					return nil, err
 				}
 			}
-			if !exact {
+			// Without a claim nothing refuses a port that another one leads to the same address.
+			if !again && p.claimsAll() {
 				left, err := m.inherit(o, p, newPlacedSet())
 				return slices.Concat(changes, left, addForwards(o, p)), err
+			}
+			if again {
+				if mapped, err = m.conn.hasEntry(claims().table, claimantsSet, o.Mark()); err != nil {
+					return nil, err
+				}
 			}
 			cleared, same, err := m.clear(o, p)
 			if err != nil || same {
@@ -181,10 +187,14 @@ func (m nftPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 			}
 			return append(append(changes, cleared...), addForwards(o, p)...), nil
 		})
-		exact = exact || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
+		again = again || errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EBUSY)
 		fresh = fresh || errors.Is(err, unix.ENOENT)
 		return changedIfGone(err)
 	})
+	if err != nil || !mapped {
+		return err
+	}
+	return iptPortMap{host: m.host}.yield(ctx, o, p)
 }
 
 // inherit returns the changes that remove what another container left behind that had an

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -147,6 +148,24 @@ func sysctl(t testing.TB, n *nstest.NS, name, value string) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// unseen makes what bridges of a namespace forward none of the firewall's business. That is so
+// by itself where br_netfilter is not loaded, and there are no settings then.
+func unseen(t testing.TB, n *nstest.NS) {
+	t.Helper()
+	there := false
+	n.Do(t, func() {
+		_, err := os.Stat("/proc/sys/net/bridge")
+		there = err == nil
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	})
+	if there {
+		sysctl(t, n, "net/bridge/bridge-nf-call-iptables", "0")
+		sysctl(t, n, "net/bridge/bridge-nf-call-ip6tables", "0")
+	}
 }
 
 // needsProgram skips the test on a machine without the program of a backend.

@@ -239,8 +239,7 @@ func TestPortMap_source(t *testing.T) {
 			t.Parallel()
 			backends(t, func(t *testing.T, backend string) {
 				n := newNode(t)
-				sysctl(t, n.host, "net/bridge/bridge-nf-call-iptables", "0")
-				sysctl(t, n.host, "net/bridge/bridge-nf-call-ip6tables", "0")
+				unseen(t, n.host)
 				c, other := n.newContainer(t), n.newContainer(t)
 				serve(t, c.ns, "tcp", 7, "c")
 				p := portMap(c, firewall.TCP, 80)

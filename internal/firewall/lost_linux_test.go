@@ -3,6 +3,9 @@
 package firewall_test
 
 import (
+	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/firewall"
@@ -49,6 +52,46 @@ func TestHost_lostAnswer(t *testing.T) {
 		}
 		if all, err := h.ListMasquerade(t.Context(), o.Network); err != nil || len(all) > 0 {
 			t.Errorf("ListMasquerade() = %v, %v, want none", all, err)
+		}
+	})
+}
+
+// DEL makes the kernel forget the connections to the container's UDP ports also when it had to
+// ask again, because the answer to what removed the ports was lost, and found nothing then.
+func TestDelPortMap_lostAnswer(t *testing.T) {
+	t.Parallel()
+	backends(t, func(t *testing.T, backend string) {
+		const family = 4
+		n := newNode(t)
+		c := n.newContainer(t)
+		serve(t, c.ns, "udp", 7, "c")
+		serve(t, n.host, "udp", 53, "host")
+		h := open(t, n.host, backend)
+		p := portMap(c, firewall.UDP, 53)
+		p.Forwards = p.Forwards[:1]
+		from, to := &net.UDPAddr{IP: outsideAddr[family].AsSlice(), Port: 5353}, netip.AddrPortFrom(hostAddr[family], 53)
+		wants := func(what, name string) {
+			t.Helper()
+			if _, got, err := askFrom(t, n.outside, "udp", from, to, patience); err != nil || got != name {
+				t.Errorf("%s: answered by %q, %v; want %q", what, got, err, name)
+			}
+		}
+		lost := true
+		for i := 1; lost && !t.Failed(); i++ {
+			if err := h.EnsurePortMap(t.Context(), c.owner, p); err != nil {
+				t.Fatal(err)
+			}
+			wants("after ADD", "c")
+			lost = false
+			h.WhenSending(i, func() {
+				lost = true
+				n.host.Do(t, func() { h.Congest(t) })
+			})
+			if err := h.DelPortMap(t.Context(), c.owner); err != nil {
+				t.Fatal(err)
+			}
+			h.WhenSending(0, nil)
+			wants(fmt.Sprintf("after DEL without answer %d", i), "host")
 		}
 	})
 }

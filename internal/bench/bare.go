@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 
 	"github.com/cnikit/cnikit/netutil"
 )
@@ -18,21 +17,20 @@ import (
 // barePackage is the program to compare with: what the kernel and a process cost.
 const barePackage = "github.com/cnikit/cnikit/internal/bench/testdata/bare"
 
-// buildBare builds the bare program into a directory, as small as plugins are.
-func buildBare(dir string) (path string, err error) {
-	path = filepath.Join(dir, "bare")
+// buildBare builds the bare program, as small as plugins are.
+func buildBare(path string) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, barePackage)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the bare program: %w\n%s", err, out)
+		return fmt.Errorf("build the bare program: %w\n%s", err, out)
 	}
-	return path, nil
+	return nil
 }
 
 // newBare returns the contender that the bare program is. Its host has the bridge that
 // it wants.
 func newBare(ctx context.Context, s scenario, path string) (*contender, error) {
-	c, err := newContender(s, "")
+	c, err := newContender(s, folder{})
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ import (
 // A contender is a folder of plugins, in a host namespace and with a data
 // directory of its own.
 type contender struct {
-	dir     string
+	folder  folder
 	bare    string // the bare program, for a contender that is nothing else
 	host    *ns.NS
 	runtime *skeltest.Runtime
@@ -40,7 +40,7 @@ type cost struct {
 	wall, cpu time.Duration
 }
 
-func newContender(s scenario, dir string) (*contender, error) {
+func newContender(s scenario, f folder) (*contender, error) {
 	host, err := ns.New()
 	if err != nil {
 		return nil, err
@@ -49,8 +49,8 @@ func newContender(s scenario, dir string) (*contender, error) {
 	if err != nil {
 		return nil, errors.Join(err, host.Close())
 	}
-	c := &contender{dir: dir, host: host, dataDir: dataDir, measured: map[types.Command][]cost{}}
-	c.runtime = &skeltest.Runtime{Path: []string{dir}, Start: c.start}
+	c := &contender{folder: f, host: host, dataDir: dataDir, measured: map[types.Command][]cost{}}
+	c.runtime = &skeltest.Runtime{Path: []string{f.dir}, Start: c.start}
 	return c, s.fill(dataDir)
 }
 
@@ -61,7 +61,7 @@ func (c *contender) name() string {
 	if c.bare != "" {
 		return "(bare program)"
 	}
-	return c.dir
+	return c.folder.name
 }
 
 // start starts a plugin with the contender's namespace as its host.
@@ -207,13 +207,13 @@ func (c *contender) addMemory(s scenario) (int, error) {
 	a := s.attachment("memory", sandbox)
 	environ := func(command types.Command) []string {
 		return []string{"CNI_COMMAND=" + string(command), "CNI_CONTAINERID=" + a.ContainerID, "CNI_NETNS=" + a.Netns,
-			"CNI_IFNAME=" + a.IfName, "CNI_PATH=" + c.dir, "PATH=" + os.Getenv("PATH")}
+			"CNI_IFNAME=" + a.IfName, "CNI_PATH=" + c.folder.dir, "PATH=" + os.Getenv("PATH")}
 	}
 	var peak int
 	err = c.host.Do(func() (err error) {
-		peak, err = peakMemory(filepath.Join(c.dir, plugin), environ(types.CommandAdd), conf)
+		peak, err = peakMemory(filepath.Join(c.folder.dir, plugin), environ(types.CommandAdd), conf)
 		if err == nil {
-			_, err = peakMemory(filepath.Join(c.dir, plugin), environ(types.CommandDel), conf)
+			_, err = peakMemory(filepath.Join(c.folder.dir, plugin), environ(types.CommandDel), conf)
 		}
 		return err
 	})

@@ -9,7 +9,7 @@
 //	go run ./internal/bench -options [-n 50] [-scenario NAME] DIR [DIR ...]
 //
 // Each DIR holds executables of the names that the scenarios use, or links of these
-// names to one executable. All folders take turns in one run, so that a noisy machine
+// names to one executable. Copies of them are measured, which is what a node has. All folders take turns in one run, so that a noisy machine
 // is noisy for all of them alike; read the ratios, which are relative to the first
 // folder, and not the times. Times are medians, or with -share 0.1 such that a tenth of all
 // was less, which is what a busy machine disturbs the least; cpu is what the processes used, user and
@@ -53,11 +53,13 @@ func main() {
 	if exit, done := isolate(); done {
 		os.Exit(exit)
 	}
-	measureAll := func() error { return run(context.Background(), flag.Args(), settings{*n, *parallel, *share, *only}) }
-	if *nat {
-		measureAll = func() error { return options(context.Background(), flag.Args(), *n, *only) }
-	}
-	if err := measureAll(); err != nil {
+	err := installed(flag.Args(), func(folders []folder, bare string) error {
+		if *nat {
+			return options(context.Background(), folders, *n, *only)
+		}
+		return run(context.Background(), folders, bare, settings{*n, *parallel, *share, *only})
+	})
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -70,23 +72,14 @@ type settings struct {
 	only        string
 }
 
-func run(ctx context.Context, dirs []string, o settings) (err error) {
-	dir, err := os.MkdirTemp("", "bench")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	bare, err := buildBare(dir)
-	if err != nil {
-		return err
-	}
+func run(ctx context.Context, folders []folder, bare string, o settings) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "scenario\tfolder\tADD ms\t×\tcpu\t×\tCHECK ms\t×\tcpu\t×\tDEL ms\t×\tcpu\t×\tADDs/s\t×\tMB\t×\t")
 	for _, s := range scenarios() {
 		if !strings.Contains(s.name, o.only) {
 			continue
 		}
-		rows, err := measure(ctx, s, dirs, bare, o.n, o.parallel)
+		rows, err := measure(ctx, s, folders, bare, o.n, o.parallel)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -131,15 +124,15 @@ func (r row) cells(base row, share float64) string {
 	return strings.Join(cells, "\t")
 }
 
-func measure(ctx context.Context, s scenario, dirs []string, bare string, n, parallel int) (rows []row, err error) {
+func measure(ctx context.Context, s scenario, folders []folder, bare string, n, parallel int) (rows []row, err error) {
 	var contenders []*contender
 	defer func() {
 		for _, c := range contenders {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	for _, dir := range dirs {
-		c, err := newContender(s, dir)
+	for _, f := range folders {
+		c, err := newContender(s, f)
 		if err != nil {
 			return nil, err
 		}

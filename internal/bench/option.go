@@ -82,14 +82,14 @@ func (c *contender) populate(ctx context.Context, n int) error {
 
 // options measures the groups whose first name contains only: all networks of a group, in
 // all folders, take turns.
-func options(ctx context.Context, dirs []string, n int, only string) error {
+func options(ctx context.Context, folders []folder, n int, only string) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "network\tfolder\tADD ms\t×\tleast\t×\tcpu\t×\tDEL ms\t×\tleast\t×\tcpu\t×\t")
 	for _, g := range groups() {
 		if !strings.Contains(g[0].name, only) {
 			continue
 		}
-		if err := g.measure(ctx, w, dirs, n); err != nil {
+		if err := g.measure(ctx, w, folders, n); err != nil {
 			return fmt.Errorf("%s: %w", g[0].name, err)
 		}
 		if err := w.Flush(); err != nil {
@@ -100,8 +100,8 @@ func options(ctx context.Context, dirs []string, n int, only string) error {
 }
 
 // measure measures one group.
-func (g group) measure(ctx context.Context, w *tabwriter.Writer, dirs []string, n int) (err error) {
-	all := make([][]*contender, len(dirs)) // by folder and network
+func (g group) measure(ctx context.Context, w *tabwriter.Writer, folders []folder, n int) (err error) {
+	all := make([][]*contender, len(folders)) // by folder and network
 	defer func() {
 		for _, cs := range all {
 			for _, c := range cs {
@@ -109,9 +109,9 @@ func (g group) measure(ctx context.Context, w *tabwriter.Writer, dirs []string, 
 			}
 		}
 	}()
-	for d, dir := range dirs {
+	for d, f := range folders {
 		for _, s := range g {
-			c, err := newContender(s, dir)
+			c, err := newContender(s, f)
 			if err != nil {
 				return err
 			}

@@ -115,7 +115,7 @@ func (t *trial) run(c *call) *Step {
 
 func (t *trial) execute(c *call, progress func(*os.Process)) Step {
 	s := c.step(t.x.target.Name)
-	x := &executor{run: t.x.target.inProcess(), timeout: t.x.target.Profile.timeout(), progress: progress}
+	x := &executor{run: t.x.target.inProcess(), timeout: t.x.target.Profile.timeout(), busy: machineBusy, progress: progress}
 	if c.timeout > 0 {
 		x.timeout = c.timeout
 	}
@@ -135,7 +135,7 @@ func (t *trial) execute(c *call, progress func(*os.Process)) Step {
 		return s
 	}
 	x.execute(t.x.ctx, &s)
-	if strings.HasPrefix(s.Problem, "ended by the kit") {
+	if s.stopped() {
 		t.x.hung.Add(1)
 	}
 	return s

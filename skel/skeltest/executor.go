@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +36,12 @@ const outputLimit = 4 << 20
 // Spec: checklist PROTO-041.
 const lingerLimit = time.Second
 
+// endedByKit is how the problem of an execution begins that a limit of the kit ended.
+const endedByKit = "ended by the kit"
+
+// busiest bounds for how many times its limit a plugin may take on a busy machine.
+const busiest = 6
+
 // A runFunc runs a plugin in-process; see [skel.Plugin.Run].
 type runFunc func(context.Context, skel.Env) (exit int)
 
@@ -43,6 +51,8 @@ type executor struct {
 	path    string
 	run     runFunc // in-process, instead of path
 	timeout time.Duration
+	// busy, which must not be nil, says for how many times the timeout to wait.
+	busy func() float64
 	// start starts a process; see [Runtime.Start]. Nil: cmd.Start.
 	start func(*exec.Cmd) error
 	// progress, if not nil, is called with the process when it runs.
@@ -51,11 +61,11 @@ type executor struct {
 
 // execute completes the step, which says what to execute, with what came out.
 func (x *executor) execute(ctx context.Context, s *Step) {
-	ctx, cancel := context.WithTimeout(ctx, x.timeout)
+	ctx, cancel := x.patient(ctx)
 	defer cancel()
 	flooded := false
-	over := func() { flooded = true; cancel() }
-	stdout, stderr := &limited{limit: outputLimit, over: over}, &limited{limit: outputLimit, over: over}
+	flood := func() { flooded = true; cancel() }
+	stdout, stderr := &limited{limit: outputLimit, over: flood}, &limited{limit: outputLimit, over: flood}
 	begin := time.Now()
 	var err error
 	if x.run != nil {
@@ -68,15 +78,57 @@ func (x *executor) execute(ctx context.Context, s *Step) {
 	s.Stdout, s.Stderr = stdout.data.Bytes(), stderr.data.Bytes()
 	switch {
 	case flooded:
-		s.Problem = fmt.Sprintf("ended by the kit: more than %d bytes of output", outputLimit)
+		s.Problem = fmt.Sprintf("%s: more than %d bytes of output", endedByKit, outputLimit)
 	case ctx.Err() != nil:
-		s.Problem = fmt.Sprintf("ended by the kit: no end after %v", x.timeout)
+		s.Problem = fmt.Sprintf("%s: no end after %v", endedByKit, x.timeout)
 	case err != nil:
 		s.Problem = err.Error()
 	}
 	if s.Problem != "" && s.Exit == 0 {
 		s.Exit = -1
 	}
+}
+
+// patient returns a context that ends after the timeout, and on a busy machine after
+// several: a plugin that waits for a processor does not hang.
+func (x *executor) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		for round := 1.0; ; round++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(x.timeout):
+			}
+			if round >= x.busy() {
+				cancel()
+				return
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
+// machineBusy says how many processes there are to run for each processor.
+func machineBusy() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 1 // not Linux
+	}
+	return busy(string(text), runtime.NumCPU())
+}
+
+// busy says how many processes there are to run for each processor, between one and
+// [busiest], by the load average of a minute.
+//
+// Kernel: Documentation/filesystems/proc.rst, "loadavg".
+func busy(loadavg string, processors int) float64 {
+	first, _, _ := strings.Cut(loadavg, " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 1
+	}
+	return min(max(load/float64(processors), 1), busiest)
 }
 
 // runInProcess runs a plugin in this process. One that does not end is left alone.
@@ -104,7 +156,12 @@ func (x *executor) runInProcess(ctx context.Context, s *Step, stdout, stderr *li
 	select {
 	case s.Exit = <-done:
 		return nil
-	case <-time.After(x.timeout + 6*time.Second): // a handler has five seconds after the end of its context
+	case <-ctx.Done():
+	}
+	select {
+	case s.Exit = <-done:
+		return nil
+	case <-time.After(6 * time.Second): // a handler has five seconds after the end of its context
 		s.Exit = -1
 		return errors.New("the plugin does not end")
 	}
@@ -192,5 +249,8 @@ func (x *executor) connect(cmd *exec.Cmd, s *Step) (closeAfter func(), err error
 	return closeAfter, nil
 }
 
-// ended reports whether a problem is one of the plugin itself, which crashed.
+// stopped reports whether the kit ended the execution.
+func (s *Step) stopped() bool { return strings.HasPrefix(s.Problem, endedByKit) }
+
+// crashed reports whether a problem is one of the plugin itself.
 func (s *Step) crashed() bool { return strings.HasPrefix(s.Problem, "ended by") || s.Exit < 0 }

@@ -27,6 +27,21 @@ func Checked() map[string]bool {
 // LegacyLines reads the output of iptables-save.
 func LegacyLines(table, text string) []string { return legacyLines(table, text) }
 
+// Busy says for how many times its limit to wait for a plugin.
+func Busy(loadavg string, processors int) float64 { return busy(loadavg, processors) }
+
+// RunPatiently runs a plugin with a limit, of which it has as many as busy says each time
+// that one is over, and returns the problem.
+func RunPatiently(ctx context.Context, limit time.Duration, busy func() float64, run func(context.Context)) string {
+	x := &executor{timeout: limit, busy: busy, run: func(ctx context.Context, _ skel.Env) int {
+		run(ctx)
+		return 0
+	}}
+	var s Step
+	x.execute(ctx, &s)
+	return s.Problem
+}
+
 // Untestable says why rules have no check.
 func Untestable() map[string]string { return untestable() }
 

@@ -81,7 +81,9 @@ type Profile struct {
 	Versions []types.Version `json:"versions,omitempty"`
 	// Path are directories with further plugins, for CNI_PATH.
 	Path []string `json:"path,omitempty"`
-	// TimeoutSeconds bounds each execution. Zero: 10.
+	// TimeoutSeconds bounds each execution. Zero: 10. While there is more to run than the
+	// machine has processors, by the load average that Linux tells, a plugin has as many
+	// times that, at most six: one that waits for a processor is not said to hang.
 	TimeoutSeconds int `json:"timeoutSeconds,omitempty"`
 }
 

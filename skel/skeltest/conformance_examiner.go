@@ -170,8 +170,7 @@ func (x *examiner) lacks(c check, v types.Version) (Status, string) {
 func (x *examiner) judge(j job) Outcome {
 	o := Outcome{Rule: j.rule, Version: j.v, Status: Passed}
 	if err := x.ctx.Err(); err != nil {
-		o.Status, o.Why = NotTestable, []string{"the examination was ended: " + err.Error()}
-		return o
+		return interrupted(o, err)
 	}
 	if x.hung.Load() >= tooOften {
 		o.Status, o.Why = NotTestable, []string{"the plugin did not end, or flooded its output, too often"}
@@ -189,6 +188,8 @@ func (x *examiner) judge(j job) Outcome {
 	switch {
 	case t.broken != nil:
 		o.Status, o.Why = NotTestable, []string{"the kit could not do it: " + t.broken.Error()}
+	case len(t.failures) > 0 && x.ctx.Err() != nil:
+		o = interrupted(o, x.ctx.Err())
 	case len(t.failures) > 0 && !x.namespaces && t.refusedPrivileges():
 		o.Status, o.Why = NotTestable, []string{"the plugin lacks privileges for it, and so does the kit"}
 	case len(t.failures) > 0:
@@ -200,5 +201,11 @@ func (x *examiner) judge(j job) Outcome {
 	case t.inapplicable != "":
 		o.Status, o.Why = NotApplicable, []string{t.inapplicable}
 	}
+	return o
+}
+
+// interrupted is the outcome of what the end of the examination came before.
+func interrupted(o Outcome, err error) Outcome {
+	o.Status, o.Why = NotTestable, []string{"the examination was ended: " + err.Error()}
 	return o
 }

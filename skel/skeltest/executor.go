@@ -61,6 +61,7 @@ type executor struct {
 
 // execute completes the step, which says what to execute, with what came out.
 func (x *executor) execute(ctx context.Context, s *Step) {
+	examination := ctx
 	ctx, cancel := x.patient(ctx)
 	defer cancel()
 	flooded := false
@@ -79,6 +80,8 @@ func (x *executor) execute(ctx context.Context, s *Step) {
 	switch {
 	case flooded:
 		s.Problem = fmt.Sprintf("%s: more than %d bytes of output", endedByKit, outputLimit)
+	case examination.Err() != nil:
+		s.Problem = endedByKit + ": the examination is over"
 	case ctx.Err() != nil:
 		s.Problem = fmt.Sprintf("%s: no end after %v", endedByKit, x.timeout)
 	case err != nil:

@@ -4,11 +4,15 @@ package skeltest_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/cnikit/cnikit/skel"
 	"github.com/cnikit/cnikit/skel/skeltest"
+	"github.com/cnikit/cnikit/types"
 )
 
 func TestBusy(t *testing.T) {
@@ -52,5 +56,38 @@ func TestExecutor_busy(t *testing.T) {
 	}, func(context.Context) { <-over })
 	if problem != "" {
 		t.Errorf("a plugin that ends in the second round: %q, want nothing", problem)
+	}
+}
+
+// The end of the examination is no verdict about who runs then.
+func TestExecutor_over(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	problem := skeltest.RunPatiently(ctx, time.Hour, func() float64 { return 1 }, func(ctx context.Context) {
+		cancel()
+		<-ctx.Done()
+	})
+	if want := "ended by the kit: the examination is over"; problem != want {
+		t.Errorf("a plugin that runs at the end of the examination: %q, want %q", problem, want)
+	}
+}
+
+// A rule whose check the end of the examination cut off is not broken by that.
+func TestExamine_over(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	target := skeltest.InProcess("slow", skeltest.Profile{Kind: skeltest.KindChained, Versions: []types.Version{types.V110}}, func(ctx context.Context, env skel.Env) int {
+		if env.Stdin == nil {
+			return 1
+		}
+		if text, err := io.ReadAll(env.Stdin); err == nil && string(text) == "zzz" { // in the middle of the check
+			cancel()
+			<-ctx.Done()
+		}
+		return 1
+	})
+	report, err := skeltest.Examine(ctx, target, skeltest.ExamineOptions{Only: []string{"VER-005"}})
+	if !errors.Is(err, context.Canceled) || len(report.Outcomes) != 1 || report.Outcomes[0].Status != skeltest.NotTestable {
+		t.Errorf("an examination that was ended = %+v, %v, want that the rule was not tested", report.Outcomes, err)
 	}
 }

@@ -236,11 +236,14 @@ func keepRouters() error {
 		}
 		name := conf + l.Name() + "/accept_ra"
 		have, err := readSysctl(sysctlRoot + name)
-		if isGone(err) || have != "1" {
-			continue // it does not listen, or the link went meanwhile
+		if isGone(err) {
+			continue // the link went meanwhile
 		}
 		if err != nil {
 			return err
+		}
+		if have != "1" {
+			continue // it does not listen
 		}
 		if err := ignoreGone(setSysctl(Sysctl{name, "2"})); err != nil {
 			return err

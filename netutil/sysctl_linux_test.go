@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cnikit/cnikit/internal/nstest"
 	"github.com/cnikit/cnikit/netutil"
 )
@@ -107,6 +109,40 @@ func TestConn_SetForwarding(t *testing.T) {
 	set(ipv4, ipv6)
 	after["listens"] = "1"
 	check("1", "1", after)
+}
+
+// Where it cannot be told whether a link listens to routers, forwarding is not switched on:
+// a link that does would stop.
+func TestConn_SetForwarding_unreadable(t *testing.T) {
+	t.Parallel()
+	s := newSpace(t)
+	nstest.NeedSysctl(t, s.test)
+	s.bridge(t, "listens", netutil.BridgeConfig{})
+	onHost(t, s, func() error {
+		// In mounts of this thread's own, something that cannot be read is in the place of a
+		// setting: memory where there is none.
+		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		if err == nil {
+			err = unix.Mount("/proc/self/mem", "/proc/sys/net/ipv6/conf/listens/accept_ra", "", unix.MS_BIND, "")
+		}
+		if err != nil {
+			nstest.Lacks(t, "mounts of a thread's own", err)
+		}
+		c, err := netutil.Open(nil)
+		if err != nil {
+			return err
+		}
+		if err := c.SetForwarding(prefix("fd00::1/64")); !errors.Is(err, unix.EIO) {
+			t.Errorf("SetForwarding with a setting that cannot be read = %v, want %v", err, unix.EIO)
+		}
+		return c.Close()
+	})
+	if got := s.sysctl(t, "ipv6/conf/all/forwarding"); got != "0" {
+		t.Errorf("forwarding = %s, want 0", got)
+	}
 }
 
 // C-57: the other half of SetSysctl and SetForwarding.

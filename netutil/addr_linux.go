@@ -52,7 +52,7 @@ func (c *Conn) EnsureAddr(ctx context.Context, index int, p netip.Prefix, cfg Ad
 	err = c.rt.AddAddr(ctx, a)
 	if p.Addr().Is6() && errors.Is(err, fs.ErrPermission) {
 		// How the kernel says that IPv6 is switched off here, unless we may do nothing at all.
-		if enableIPv6(ctx, c, index) == nil {
+		if c.enableIPv6(ctx, index) == nil {
 			err = c.rt.AddAddr(ctx, a)
 		}
 	}
@@ -81,7 +81,7 @@ func (c *Conn) explainAddr(ctx context.Context, err error, index int, p netip.Pr
 }
 
 // enableIPv6 switches IPv6 on where it is switched off for one link.
-func enableIPv6(ctx context.Context, c *Conn, index int) error {
+func (c *Conn) enableIPv6(ctx context.Context, index int) error {
 	l, err := c.rt.LinkByIndex(ctx, index)
 	if err != nil {
 		return err

@@ -71,12 +71,8 @@ func (c *Conn) socket(domain, typ, proto int) (int, error) {
 }
 
 func sendto(fd int, packet []byte, to *syscall.SockaddrLinklayer) error {
-	for {
-		err := syscall.Sendto(fd, packet, 0, to)
-		if err != syscall.EINTR { //nolint:errorlint // a system call's own, never wrapped
-			return os.NewSyscallError("sendto", err)
-		}
-	}
+	_, err := untilDone(func() (int, error) { return 0, syscall.Sendto(fd, packet, 0, to) })
+	return os.NewSyscallError("sendto", err)
 }
 
 // Protocols, as Ethernet numbers them.

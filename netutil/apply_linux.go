@@ -351,11 +351,6 @@ func mayBe(r types.Route, have *rtnl.Route) bool {
 	return !r.GW.IsValid() || have.Gateway == r.GW
 }
 
-// addMAC notes another hardware address than the one wanted; any will do if that is empty.
-func (m *mismatch) addMAC(link *Link, want string) {
-	m.add(want != "" && want != link.MAC.String(), "hardware address", link.MAC.String(), want)
-}
-
 func compareAddrs(m *mismatch, have []Addr, want []types.IP) {
 	for _, ip := range want {
 		found := closestAddr(have, ip.Address)

@@ -33,7 +33,8 @@ type BridgeConfig struct {
 // that is asked for unless it has no ports, when the MTU is set; else the error is a
 // [MismatchError] and nothing has changed. Its index, hardware address and addresses are
 // kept. A bridge that was down ignores router advertisements (accept_ra=0) before it is
-// set up. Where the kernel cannot filter VLANs the error is [errors.ErrUnsupported].
+// set up. Where the kernel cannot filter VLANs the error is [errors.ErrUnsupported]. When it
+// fails, a bridge that it made may stay, since others may have put a port into it already.
 //
 // Equivalent to: ip link add NAME type bridge; ip link set NAME up
 func (c *Conn) EnsureBridge(ctx context.Context, name string, cfg BridgeConfig) (br *Link, created bool, err error) {

@@ -2,10 +2,7 @@
 
 package netutil
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // CollectOwned removes the links on the host of an owner in a network who is not in keep,
 // see [Conn.ListOwned], and with them the other ends of the veths. An empty
@@ -15,7 +12,7 @@ import (
 // Spec: CNI 1.1.0, section 2, "GC".
 func (c *Conn) CollectOwned(ctx context.Context, network string, keep []Owner) error {
 	if keep == nil {
-		return errors.New("collect links: no list of owners to keep")
+		return errNoKeep
 	}
 	links, err := c.ListOwned(ctx, network)
 	if err != nil {

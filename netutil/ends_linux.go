@@ -96,7 +96,8 @@ func (e *Ends) Veth(ctx context.Context, name string) (*Veth, error) {
 const runningLimit = 5 * time.Second
 
 // WaitRunning waits until packets can be sent at both ends of a veth that were set up,
-// at most five seconds. Before, the kernel drops them; see [Conn.WaitRunning].
+// at most five seconds: then the error is [context.DeadlineExceeded]. Before, the kernel
+// drops them; see [Conn.WaitRunning].
 func (e *Ends) WaitRunning(ctx context.Context, v *Veth) error {
 	ctx, cancel := context.WithTimeout(ctx, runningLimit)
 	defer cancel()
@@ -162,13 +163,13 @@ func (e *Ends) CompareVeth(ctx context.Context, ifName string, cfg VethConfig) (
 		m.add(true, "bridge", "another or none", e.Host.linkName(ctx, cfg.Master).String())
 	}
 	if want := cfg.Port; want != nil && host.Port != nil {
-		m.add(host.Port.Hairpin != want.Hairpin, "hairpin mode", onOff(flag(host.Port.Hairpin)), onOff(flag(want.Hairpin)))
-		m.add(host.Port.Isolated != want.Isolated, "isolated", onOff(flag(host.Port.Isolated)), onOff(flag(want.Isolated)))
+		m.add(host.Port.Hairpin != want.Hairpin, "hairpin mode", onOff(host.Port.Hairpin), onOff(want.Hairpin))
+		m.add(host.Port.Isolated != want.Isolated, "isolated", onOff(host.Port.Isolated), onOff(want.Isolated))
 	}
 	if err := m.err("link " + host.Name); err != nil {
 		return nil, err
 	}
-	m.add(len(cfg.Peer.MAC) != 0 && v.Peer.MAC.String() != cfg.Peer.MAC.String(), "hardware address", v.Peer.MAC.String(), cfg.Peer.MAC.String())
+	m.addMAC(v.Peer, cfg.Peer.MAC.String())
 	if err := m.err("link " + ifName); err != nil {
 		return nil, err
 	}

@@ -78,6 +78,11 @@ func newLink(l *rtnl.Link) *Link {
 	return k
 }
 
+// addMAC notes another hardware address than the one wanted; any will do if that is empty.
+func (m *mismatch) addMAC(link *Link, want string) {
+	m.add(want != "" && want != link.MAC.String(), "hardware address", link.MAC.String(), want)
+}
+
 // running tells a link that works from one that is only up. Some kinds, such as
 // loopback, never say in what state they are; of those the carrier has to do. A veth
 // says it soon after it got its carrier, and sends nothing before.

@@ -135,7 +135,7 @@ func (c *Conn) findMacvlan(ctx context.Context, cfg MacvlanConfig, compare bool)
 	if raw.Macvlan != nil {
 		m.add(raw.Macvlan.Mode != uint32(cfg.Mode), "mode", MacvlanMode(raw.Macvlan.Mode).String(), cfg.Mode.String())
 	}
-	m.add(len(cfg.MAC) != 0 && l.MAC.String() != cfg.MAC.String(), "mac", l.MAC.String(), cfg.MAC.String())
+	m.addMAC(l, cfg.MAC.String())
 	m.add(cfg.MTU != 0 && l.MTU != cfg.MTU, "mtu", fmt.Sprint(l.MTU), fmt.Sprint(cfg.MTU))
 	return l, m.err("link " + cfg.Name)
 }

@@ -156,10 +156,10 @@ func (m *Masquerade) Collect(ctx context.Context, network string, keep []Owner) 
 }
 
 // owners converts a list.
-func owners(os []Owner) []firewall.Owner {
-	fs := make([]firewall.Owner, len(os))
-	for i, o := range os {
-		fs[i] = firewall.Owner(o)
+func owners(list []Owner) []firewall.Owner {
+	all := make([]firewall.Owner, len(list))
+	for i, o := range list {
+		all[i] = firewall.Owner(o)
 	}
-	return fs
+	return all
 }

@@ -133,7 +133,8 @@ func (c *Conn) ListRoutes(ctx context.Context, f RouteFilter) ([]Route, error) {
 	return routes, nil
 }
 
-// RouteTo asks the kernel by which route a packet to dst would leave.
+// RouteTo asks the kernel by which route a packet to dst would leave. Without one the error
+// is the kernel's, most often [syscall.ENETUNREACH].
 //
 // Equivalent to: ip route get DST
 func (c *Conn) RouteTo(ctx context.Context, dst netip.Addr) (*Route, error) {
@@ -147,7 +148,7 @@ func (c *Conn) RouteTo(ctx context.Context, dst netip.Addr) (*Route, error) {
 
 // MTUTo returns the MTU of the way to dst in bytes: that of the route if it has one, or
 // if the kernel learned one for dst, else that of its link. It is what a link should
-// have whose packets go there.
+// have whose packets go there. Errors are as of [Conn.RouteTo].
 func (c *Conn) MTUTo(ctx context.Context, dst netip.Addr) (int, error) {
 	r, err := c.RouteTo(ctx, dst)
 	if err != nil {

@@ -88,7 +88,9 @@ func (c *Conn) CompareSysctl(settings ...Sysctl) error {
 	return m.err("sysctl")
 }
 
-// CompareForwarding compares with what [Conn.SetForwarding] sets.
+// CompareForwarding compares the namespace with what [Conn.SetForwarding] of the same
+// addresses makes it: it forwards packets of their families. The error is a [MismatchError]
+// that tells for which it does not.
 func (c *Conn) CompareForwarding(of ...netip.Prefix) error {
 	var want []Sysctl
 	ipv4, ipv6 := families(of)

@@ -174,7 +174,7 @@ func (c *Conn) adoptVeth(ctx context.Context, cfg *VethConfig, exists error) (*V
 	m.add(host.Kind != "veth", "kind", kindName(host.Kind), "veth")
 	m.add(host.Alias != cfg.Alias && host.Alias != "", "alias", host.Alias, cfg.Alias)
 	m.add(cfg.MTU != 0 && host.MTU != cfg.MTU, "mtu", fmt.Sprint(host.MTU), fmt.Sprint(cfg.MTU))
-	m.add(len(cfg.MAC) != 0 && host.MAC.String() != cfg.MAC.String(), "mac", host.MAC.String(), cfg.MAC.String())
+	m.addMAC(host, cfg.MAC.String())
 	if err := m.err("link " + cfg.Name); err != nil {
 		return nil, err
 	}

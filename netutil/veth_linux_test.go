@@ -149,7 +149,7 @@ func TestConn_EnsureVeth_Conflict(t *testing.T) {
 				Name: "taken", Alias: "someone's", MTU: 1400, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}, Peer: peer(box, "eth0"),
 			},
 			[]netutil.Difference{
-				{What: "mtu", Have: "1500", Want: "1400"}, {What: "mac", Have: "02:00:00:00:00:01", Want: "02:00:00:00:00:02"},
+				{What: "mtu", Have: "1500", Want: "1400"}, {What: "hardware address", Have: "02:00:00:00:00:01", Want: "02:00:00:00:00:02"},
 			},
 		},
 	}

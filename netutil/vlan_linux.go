@@ -149,8 +149,11 @@ func (c *Conn) ListVLANs(ctx context.Context, index int) ([]VLAN, error) {
 // EnsureVLANGateway makes the link on which the host has its addresses in a VLAN of a
 // bridge, and reports whether it did: a veth whose one end is a port of the bridge in
 // that VLAN, and whose other end, which is returned, bears the name of [VLANGatewayName].
-// Both are up. An MTU of zero is that of the bridge. Several processes may do so at one
-// time.
+// Both are up, and the host ignores router advertisements there (accept_ra=0). An MTU of
+// zero is that of the bridge. Several processes may do so at one time.
+//
+// If there is something else by one of the two names, the error is that of
+// [Conn.EnsureVeth]. When it fails, what it made may stay; the next call goes on from there.
 func (c *Conn) EnsureVLANGateway(ctx context.Context, br *Link, vlan, mtu int) (gateway *Link, created bool, err error) {
 	name := VLANGatewayName(br.Name, vlan)
 	if mtu == 0 {
@@ -181,7 +184,7 @@ func (c *Conn) EnsureVLANGateway(ctx context.Context, br *Link, vlan, mtu int) (
 // than the 15 bytes that Linux allows, the name of the bridge is replaced by a hash of it.
 func VLANGatewayName(bridge string, vlan int) string {
 	name := fmt.Sprintf("%s.%d", bridge, vlan)
-	if len(name) <= hostNameLen {
+	if len(name) <= linkNameLen {
 		return name
 	}
 	return fmt.Sprintf("%s.%d", hashName("cnb", bridge, 7), vlan)
@@ -192,8 +195,8 @@ func vlanPortName(bridge string, vlan int) string {
 	return fmt.Sprintf("%s.%d", hashName("cnp", bridge, 7), vlan)
 }
 
-// hostNameLen is the longest name of a link in bytes: IFNAMSIZ less the final zero.
-const hostNameLen = 15
+// linkNameLen is the longest name of a link in bytes: IFNAMSIZ less the final zero.
+const linkNameLen = 15
 
 // hashName is a name of a prefix and some digits of a hash.
 func hashName(prefix, of string, n int) string {

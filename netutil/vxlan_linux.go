@@ -64,9 +64,9 @@ func (c *Conn) EnsureVxlan(ctx context.Context, name string, cfg VxlanConfig) (l
 		m.add(have.Parent != want.Parent, "link below", fmt.Sprint(have.Parent), fmt.Sprint(want.Parent))
 		m.add(have.Local != want.Local, "local", addrName(have.Local), addrName(want.Local))
 		m.add(have.Remote != want.Remote, "remote", addrName(have.Remote), addrName(want.Remote))
-		m.add(have.Learning != want.Learning, "learning", onOff(have.Learning), onOff(want.Learning))
+		m.add(have.Learning != want.Learning, "learning", onOff(have.Learning == rtnl.On), onOff(cfg.Learn))
 	}
-	m.add(len(cfg.MAC) != 0 && l.MAC.String() != cfg.MAC.String(), "mac", l.MAC.String(), cfg.MAC.String())
+	m.addMAC(l, cfg.MAC.String())
 	m.add(cfg.MTU != 0 && l.MTU != cfg.MTU, "mtu", fmt.Sprint(l.MTU), fmt.Sprint(cfg.MTU))
 	if err := m.err("link " + name); err != nil {
 		return nil, false, err
@@ -74,8 +74,8 @@ func (c *Conn) EnsureVxlan(ctx context.Context, name string, cfg VxlanConfig) (l
 	return l, false, nil
 }
 
-func onOff(f rtnl.Flag) string {
-	if f == rtnl.On {
+func onOff(on bool) string {
+	if on {
 		return "on"
 	}
 	return "off"

@@ -154,6 +154,8 @@ func TestEnds_CompareResult(t *testing.T) {
 		{name: "another hardware address of a link that may be down", result: result("eth0", "02:00:00:00:00:01"), ifName: "eth0", down: true, want: []string{"hardware address"}},
 		{name: "a link that may be down and is gone", result: result("eth1", mac), ifName: "eth1", down: true, gone: true},
 		{name: "as it is", result: result("eth0", mac, ip4), ifName: "eth0"},
+		{name: "its hardware address in other letters", result: result("eth0", strings.ToUpper(strings.ReplaceAll(mac, ":", "-")), ip4), ifName: "eth0"},
+		{name: "no hardware address", result: result("eth0", "zz", ip4), ifName: "eth0", want: []string{"hardware address"}},
 		{name: "without a hardware address", result: result("eth0", "", ip4), ifName: "eth0"},
 		{name: "another hardware address", result: result("eth0", "02:00:00:00:00:01", ip4), ifName: "eth0", want: []string{"hardware address"}},
 		{name: "another address", result: result("eth0", mac, other), ifName: "eth0", want: []string{"address"}},

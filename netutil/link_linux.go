@@ -3,6 +3,7 @@
 package netutil
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -79,8 +80,10 @@ func newLink(l *rtnl.Link) *Link {
 }
 
 // addMAC notes another hardware address than the one wanted; any will do if that is empty.
+// Results of other plugins, such as those of one that changes it, may spell it differently.
 func (m *mismatch) addMAC(link *Link, want string) {
-	m.add(want != "" && want != link.MAC.String(), "hardware address", link.MAC.String(), want)
+	mac, err := net.ParseMAC(want)
+	m.add(want != "" && (err != nil || !bytes.Equal(mac, link.MAC)), "hardware address", link.MAC.String(), want)
 }
 
 // running tells a link that works from one that is only up. Some kinds, such as

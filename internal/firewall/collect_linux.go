@@ -23,7 +23,7 @@ func (c *conn) collect(ctx context.Context, t table, sets []string, gone func(ma
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("collect garbage in nftables table inet %s: %w", t.name, err)
+			return fmt.Errorf("collect garbage: %w", err)
 		}
 	}
 	return nil

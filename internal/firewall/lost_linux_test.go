@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/cnikit/cnikit/internal/firewall"
@@ -94,4 +96,46 @@ func TestDelPortMap_lostAnswer(t *testing.T) {
 			wants(fmt.Sprintf("after DEL without answer %d", i), "host")
 		}
 	})
+}
+
+// Whatever goes wrong between the kernel and an operation, the error names what it was about.
+func TestHost_errorsNameObject(t *testing.T) {
+	t.Parallel()
+	n := nstest.New(t)
+	o, addrs := numbered(1)
+	p := portMap(&container{owner: o, addrs: addrs}, firewall.UDP, 80)
+	objects := regexp.MustCompile(`(nftables table (inet|ip|ip6) [\w-]+|nftables tables|ipset cnikit[46]-\w+|generation of the ruleset): `)
+	for _, tt := range []struct {
+		name string
+		do   func(h *firewall.Host) error
+	}{
+		{"ReadyMasquerade", func(h *firewall.Host) error { return h.ReadyMasquerade(t.Context()) }},
+		{"EnsureMasquerade", func(h *firewall.Host) error { return h.EnsureMasquerade(t.Context(), o, addrs) }},
+		{"EnsureMasquerade again", func(h *firewall.Host) error { return h.EnsureMasquerade(t.Context(), o, addrs) }},
+		{"CheckMasquerade", func(h *firewall.Host) error { return h.CheckMasquerade(t.Context(), o, addrs) }},
+		{"EnsurePortMap", func(h *firewall.Host) error { return h.EnsurePortMap(t.Context(), o, p) }},
+		{"EnsurePortMap again", func(h *firewall.Host) error { return h.EnsurePortMap(t.Context(), o, p) }},
+		{"CheckPortMap", func(h *firewall.Host) error { return h.CheckPortMap(t.Context(), o, p) }},
+		{"CollectPortMap", func(h *firewall.Host) error { return h.CollectPortMap(t.Context(), o.Network, []firewall.Owner{o}) }},
+		{"DelPortMap", func(h *firewall.Host) error { return h.DelPortMap(t.Context(), o) }},
+		{"CollectMasquerade", func(h *firewall.Host) error { return h.CollectMasquerade(t.Context(), o.Network, []firewall.Owner{o}) }},
+		{"DelMasquerade", func(h *firewall.Host) error { return h.DelMasquerade(t.Context(), o) }},
+	} {
+		for i, dead := 1, true; dead; i++ {
+			h := open(t, n, firewall.NFTables)
+			died, err := h.DieWhenSending(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = tt.do(h)
+			if dead = died(); err == nil {
+				continue // it is only logged, or all messages were sent
+			}
+			for line := range strings.Lines(err.Error()) {
+				if !objects.MatchString(line) {
+					t.Errorf("%s without message %d = %q, want what it is about", tt.name, i, line)
+				}
+			}
+		}
+	}
 }

@@ -273,7 +273,7 @@ func (m nftMasquerade) check(ctx context.Context, o Owner, addrs []netip.Prefix)
 		}
 		var errs []error
 		if !intact {
-			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
+			errs = append(errs, fmt.Errorf("nftables table %s: rules missing or changed: %w", t, errDiffers))
 		}
 		for _, f := range families() {
 			_, entries, err := m.owned(t, f, o.Mark())

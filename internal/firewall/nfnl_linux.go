@@ -56,6 +56,7 @@ type request struct {
 	flags  uint16 // beyond NLM_F_REQUEST
 	family uint8
 	attrs  attrs
+	table  table // that it changes, for errors
 }
 
 // reply is one message that the kernel answered with.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cnikit/cnikit/internal/nstest"
 )
 
 // Who is kept from his work by others, or by lost answers, is told which it was when it is
@@ -92,5 +94,40 @@ func TestRetry_ends(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A transaction that is refused names the table of what was refused, wherever that stands, and
+// nothing of it happens.
+func TestConn_batch_refused(t *testing.T) {
+	t.Parallel()
+	there, missing := table{unix.NFPROTO_INET, "there"}, table{unix.NFPROTO_BRIDGE, "missing"}
+	var c *conn
+	nstest.New(t).Do(t, func() {
+		var err error
+		if c, err = dial(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() {
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, requests := range [][]request{
+		{missing.delTable(), there.newTable()},
+		{there.newTable(), missing.delTable(), there.newTable()},
+		{there.newTable(), missing.delTable()},
+	} {
+		err := c.batch(requests)
+		if want := "change nftables table bridge missing: "; !errors.Is(err, unix.ENOENT) || !strings.HasPrefix(fmt.Sprint(err), want) {
+			t.Errorf("batch() = %v, want %q and %v", err, want, unix.ENOENT)
+		}
+		if found, err := c.hasTable(there); found || err != nil {
+			t.Errorf("hasTable() = %t, %v after a refusal, want false", found, err)
+		}
+	}
+	if err := c.unchanged(1<<31, []request{there.newTable()}); !errors.Is(err, errChanged) || !strings.Contains(fmt.Sprint(err), "table inet there: ") {
+		t.Errorf("unchanged() = %v with a generation that is not, want %v and the table", err, errChanged)
 	}
 }

@@ -31,6 +31,14 @@ type table struct {
 	name   string
 }
 
+// String returns t as nft names it.
+func (t table) String() string {
+	family := map[uint8]string{
+		unix.NFPROTO_INET: "inet", unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_BRIDGE: "bridge",
+	}[t.family]
+	return family + " " + t.name
+}
+
 // chain is a chain of a table. A base chain has a hook.
 type chain struct {
 	name     string
@@ -65,7 +73,7 @@ func (t table) change(command, flags uint16, in attrs) request {
 	const nameOfTable = unix.NFTA_TABLE_NAME // as NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE and NFTA_SET_ELEM_LIST_TABLE
 	return request{
 		typ: nftMessage(command), flags: flags, family: t.family,
-		attrs: append(attrs(nil).str(nameOfTable, t.name), in...),
+		attrs: append(attrs(nil).str(nameOfTable, t.name), in...), table: t,
 	}
 }
 
@@ -208,10 +216,10 @@ func (c *conn) hasTableLike(family uint8, prefix string) (found bool, err error)
 		found = found || strings.HasPrefix(attrString(findAttr(r.attrs, unix.NFTA_TABLE_NAME)), prefix)
 		return nil
 	})
-	if found && errors.Is(err, errChanged) {
-		err = nil
+	if err != nil && !(found && errors.Is(err, errChanged)) {
+		return false, fmt.Errorf("list nftables tables: %w", err)
 	}
-	return found, err
+	return found, nil
 }
 
 // ruleSeen is a rule as the kernel lists it.
@@ -260,10 +268,13 @@ func (c *conn) rules(t table, chain string) ([]ruleSeen, error) {
 		}
 		return err
 	})
-	if errors.Is(err, unix.ENOENT) {
+	switch {
+	case errors.Is(err, unix.ENOENT):
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("list the rules of nftables table %s: %w", t, err)
 	}
-	return seen, err
+	return seen, nil
 }
 
 // elements lists a set. The error is ENOENT if there is none, and errChanged if an
@@ -281,7 +292,10 @@ func (c *conn) elements(t table, set string) ([]element, error) {
 	if err == nil && repeated(all) {
 		err = errChanged
 	}
-	return all, err
+	if err != nil {
+		return nil, fmt.Errorf("list set %s of nftables table %s: %w", set, t, err)
+	}
+	return all, nil
 }
 
 // repeated reports whether elements have one key.
@@ -302,11 +316,11 @@ func (c *conn) element(t table, set string, key []byte) (element, error) {
 	err := c.do(request{typ: nftMessage(unix.NFT_MSG_GETSETELEM), family: t.family, attrs: a}, func(r reply) error {
 		return appendElements(&found, r.attrs)
 	})
-	if err == nil && len(found) == 0 {
-		err = unix.ENOENT
-	}
-	if err != nil {
-		return element{}, err
+	switch {
+	case errors.Is(err, unix.ENOENT) || err == nil && len(found) == 0:
+		return element{}, unix.ENOENT // most often nobody hears of it
+	case err != nil:
+		return element{}, fmt.Errorf("look into set %s of nftables table %s: %w", set, t, err)
 	}
 	return found[0], nil
 }

@@ -406,7 +406,7 @@ func (m nftPortMap) check(ctx context.Context, o Owner, p PortMap) error {
 		}
 		var errs []error
 		if !intact {
-			errs = append(errs, fmt.Errorf("nftables table inet %s: rules missing or changed: %w", t.name, errDiffers))
+			errs = append(errs, fmt.Errorf("nftables table %s: rules missing or changed: %w", t, errDiffers))
 		}
 		has, _, err := m.owned(o)
 		if err != nil {

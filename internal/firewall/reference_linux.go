@@ -146,23 +146,23 @@ func (c *conn) leftover(t table, shared string, leads func(ruleSeen) bool, chain
 // hasTable reports whether there is a table.
 func (c *conn) hasTable(t table) (bool, error) {
 	a := attrs(nil).str(unix.NFTA_TABLE_NAME, t.name)
-	return c.isThere(request{typ: nftMessage(unix.NFT_MSG_GETTABLE), family: t.family, attrs: a}, t.name)
+	return c.isThere(request{typ: nftMessage(unix.NFT_MSG_GETTABLE), family: t.family, attrs: a}, "nftables table "+t.String())
 }
 
 // hasChain reports whether there is a chain.
 func (c *conn) hasChain(t table, name string) (bool, error) {
 	a := attrs(nil).str(unix.NFTA_CHAIN_TABLE, t.name).str(unix.NFTA_CHAIN_NAME, name)
-	return c.isThere(request{typ: nftMessage(unix.NFT_MSG_GETCHAIN), family: t.family, attrs: a}, name)
+	return c.isThere(request{typ: nftMessage(unix.NFT_MSG_GETCHAIN), family: t.family, attrs: a}, "chain "+name+" of nftables table "+t.String())
 }
 
-// isThere asks for one thing with a name.
-func (c *conn) isThere(r request, name string) (bool, error) {
+// isThere asks for one thing, which errors name.
+func (c *conn) isThere(r request, thing string) (bool, error) {
 	err := c.do(r, nil)
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("look for %s: %w", name, err)
+		return false, fmt.Errorf("look for %s: %w", thing, err)
 	}
 	return true, nil
 }

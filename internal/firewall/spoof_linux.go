@@ -198,7 +198,7 @@ func (h *Host) CheckSpoofFilter(ctx context.Context, p Port) error {
 			return err
 		}
 		if !intact {
-			return fmt.Errorf("nftables table bridge %s: rules missing or changed: %w", t.name, errDiffers)
+			return fmt.Errorf("nftables table %s: rules missing or changed: %w", t, errDiffers)
 		}
 		entries, err := h.conn.entries(t, spoofOwners, mark)
 		if err != nil {

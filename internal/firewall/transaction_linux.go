@@ -76,10 +76,14 @@ func (c *conn) transaction(begin attrs, requests []request) error {
 	}
 	last := c.seq
 	border(unix.NFNL_MSG_BATCH_END, nil)
-	if err := c.sendAll(message); err != nil {
-		return fmt.Errorf("change nftables: %w", err)
+	refused, err := 0, c.sendAll(message)
+	if err == nil {
+		refused, err = c.settled(first, last)
 	}
-	return c.settled(first, last)
+	if err != nil {
+		return fmt.Errorf("change nftables table %s: %w", requests[refused].table, err)
+	}
+	return nil
 }
 
 // sendAll sends a message that may be larger than what a socket takes by default.
@@ -101,14 +105,15 @@ func (c *conn) sendAll(message []byte) error {
 
 // settled reads the answers to the messages of a transaction, from that to its beginning,
 // which is answered only if it is refused as a whole, to the last one. The error is that
-// of the first message refused, and errLost if the kernel could not tell.
-func (c *conn) settled(first, last uint32) error {
+// of the first message refused, and errLost if the kernel could not tell. It returns which
+// request that is, and 0 if it is none.
+func (c *conn) settled(first, last uint32) (request int, err error) {
 	var refused error
 	in := inbox{conn: c}
 	for {
 		b, err := in.read()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		end := false
 		err = eachMessage(b, func(h unix.NlMsghdr, payload []byte) error {
@@ -117,19 +122,17 @@ func (c *conn) settled(first, last uint32) error {
 			}
 			end = end || h.Seq == first || h.Seq == last
 			if refused == nil {
-				refused = errnoOf(payload)
+				request, refused = max(int(h.Seq-first)-1, 0), errnoOf(payload)
 			}
 			return nil
 		})
 		switch {
 		case err != nil:
-			return err
+			return 0, err
 		case end && errors.Is(refused, unix.ERESTART):
-			return errChanged
-		case end && refused != nil:
-			return fmt.Errorf("change nftables: %w", refused)
+			return request, errChanged
 		case end:
-			return nil
+			return request, refused
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 // Create makes a network namespace with a name: a file at path on which the namespace
 // is mounted, so that it lasts until [Del]. Missing directories are made. It fails
-// with an error that is [fs.ErrExist] if there is anything at path, and leaves nothing
-// behind when it fails. The caller closes the namespace, which does not delete it.
+// with an error that is [fs.ErrExist] if there is anything at path, and [fs.ErrPermission]
+// without CAP_SYS_ADMIN, and leaves nothing but directories behind when it fails. The caller closes the namespace, which does not delete it.
 //
 // The mount is visible in other mount namespaces as far as the directory's mount is
 // shared with them; "ip netns" sees namespaces below /run/netns.
@@ -31,8 +31,11 @@ func Create(path string) (*NS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create namespace %s: %w", path, err)
 	}
-	n, err := mountNew(path)
-	if err = errors.Join(err, f.Close()); err != nil {
+	var n *NS
+	if err = f.Close(); err == nil {
+		n, err = mountNew(path)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create namespace %s: %w", path, err), os.Remove(path))
 	}
 	return n, nil

@@ -53,7 +53,7 @@ func Current() (*NS, error) {
 
 // New makes a network namespace without a name. It lasts until n is closed and
 // nothing else holds it: no process in it, no descriptor, no mount. Its only link is a
-// loopback that is down.
+// loopback that is down. The error is [fs.ErrPermission] without CAP_SYS_ADMIN.
 func New() (*NS, error) {
 	var n *NS
 	err := onThread(func() (err error) {
@@ -63,7 +63,10 @@ func New() (*NS, error) {
 		n, err = Current()
 		return err
 	})
-	return n, err
+	if err != nil {
+		return nil, fmt.Errorf("create namespace: %w", err)
+	}
+	return n, nil
 }
 
 // Close lets go of the namespace; calls of [NS.Do] that have begun go on. What else
@@ -100,7 +103,8 @@ func (n *NS) Fd() int {
 // given the inode of one that is gone to a new one.
 func (n *NS) Equal(other *NS) bool { return n.id == other.id }
 
-// IsCurrent reports whether n is the namespace of the calling thread.
+// IsCurrent reports whether n is the namespace of the calling thread. As [NS.Equal] does,
+// it works on closed namespaces, too.
 func (n *NS) IsCurrent() (bool, error) {
 	id, err := nsfs.Self()
 	return err == nil && id == n.id, err
@@ -160,7 +164,7 @@ func (n *NS) closed() error { return fmt.Errorf("namespace %s: %w", n.path, os.E
 func unshare() error {
 	h, err := netns.New()
 	if err != nil {
-		return fmt.Errorf("create namespace: %w", err)
+		return os.NewSyscallError("unshare", err)
 	}
 	return h.Close() // the thread holds the namespace by being in it
 }

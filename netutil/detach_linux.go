@@ -5,13 +5,9 @@ package netutil
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"net"
-	"net/netip"
 	"sync"
 
 	"github.com/cnikit/cnikit/ns"
-	"github.com/cnikit/cnikit/types"
 )
 
 // DetachConfig says what may be left of attachments.
@@ -98,21 +94,6 @@ func sweep(ctx context.Context, cfg DetachConfig, s sweeper) error {
 	return errors.Join(errs.all...)
 }
 
-// openAny opens masquerading for removal, which looks into both backends, whichever
-// ADD used and the configuration names since: a host may have lost one of them.
-func openAny(ctx context.Context, log *slog.Logger) (*Masquerade, error) {
-	return openIfThere(OpenMasquerade(ctx, FirewallConfig{Log: log}))
-}
-
-// openIfThere is nil and no error on a host without a firewall, which has nothing to
-// remove.
-func openIfThere[T any](opened *T, err error) (*T, error) {
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil, nil
-	}
-	return opened, err
-}
-
 // errorList collects the errors of several goroutines.
 type errorList struct {
 	mu  sync.Mutex
@@ -168,86 +149,4 @@ func unmarked(ctx context.Context, host *Conn, ifName string, cfg DetachConfig) 
 		return nil, nil
 	}
 	return v.Host, nil
-}
-
-// EnsureMasquerade is [OpenMasquerade] and [Masquerade.Ensure] for the addresses of a
-// result.
-func EnsureMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallConfig) error {
-	m, err := OpenMasquerade(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.Ensure(ctx, o, prefixes(ips)), m.Close())
-}
-
-// CheckMasquerade is [OpenMasquerade] and [Masquerade.Check] for the addresses of a
-// result.
-func CheckMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallConfig) error {
-	m, err := OpenMasquerade(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.Check(ctx, o, prefixes(ips)), m.Close())
-}
-
-// StatusMasquerade reports whether the host can masquerade. If not, the error is
-// [types.ErrPluginNotAvailable].
-//
-// Spec: checklist STA-002.
-func StatusMasquerade(ctx context.Context, cfg FirewallConfig) error {
-	m, err := OpenMasquerade(ctx, cfg)
-	if err == nil {
-		err = errors.Join(m.Ready(ctx), m.Close())
-	}
-	if err != nil {
-		return types.NewError(types.ErrPluginNotAvailable, "the host cannot masquerade", err)
-	}
-	return nil
-}
-
-// DelMasquerade is [OpenMasquerade] and [Masquerade.Del], and agrees when the host has no
-// firewall.
-func DelMasquerade(ctx context.Context, o Owner, cfg FirewallConfig) error {
-	m, err := openAny(ctx, cfg.Log)
-	if m == nil || err != nil {
-		return err
-	}
-	return errors.Join(m.Del(ctx, o), m.Close())
-}
-
-// EnsureSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Ensure]. The filter is always
-// nftables, whatever cfg.Backend is.
-func EnsureSpoofFilter(ctx context.Context, o Owner, port int, mac net.HardwareAddr, cfg FirewallConfig) error {
-	f, err := OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log})
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Ensure(ctx, o, port, mac), f.Close())
-}
-
-// CheckSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Check].
-func CheckSpoofFilter(ctx context.Context, o Owner, port int, mac net.HardwareAddr, cfg FirewallConfig) error {
-	f, err := OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log})
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Check(ctx, o, port, mac), f.Close())
-}
-
-// DelSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Del], and agrees when the host has
-// no nf_tables.
-func DelSpoofFilter(ctx context.Context, o Owner, cfg FirewallConfig) error {
-	f, err := openIfThere(OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log}))
-	if f == nil || err != nil {
-		return err
-	}
-	return errors.Join(f.Del(ctx, o), f.Close())
-}
-
-func prefixes(ips []types.IP) []netip.Prefix {
-	all := make([]netip.Prefix, len(ips))
-	for i, ip := range ips {
-		all[i] = ip.Address
-	}
-	return all
 }

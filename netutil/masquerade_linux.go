@@ -5,43 +5,12 @@ package netutil
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 
 	"github.com/cnikit/cnikit/internal/firewall"
+	"github.com/cnikit/cnikit/types"
 )
-
-// Backends of the firewall, as the configuration keys ipMasqBackend and backend name
-// them.
-const (
-	NFTables = firewall.NFTables
-	IPTables = firewall.IPTables
-)
-
-// String returns the owner as errors name it.
-func (o Owner) String() string { return firewall.Owner(o).String() }
-
-// FirewallConfig says how to open the firewall of a network namespace.
-type FirewallConfig struct {
-	// Backend is [NFTables] or [IPTables]. If empty, nftables is used where the kernel
-	// has what is needed of it, else iptables; the choice is logged, on level debug unless
-	// it is iptables. What removes and lists looks at both, so for DEL and GC it is best
-	// left empty: a backend that the machine has lost does not stand in the way then.
-	Backend string
-	// Log gets the choice of the backend and what is repaired. If nil, nothing is logged.
-	Log *slog.Logger
-}
-
-// Validate refuses a backend that there is not. Whether the machine has it shows when it is
-// opened.
-func (c FirewallConfig) Validate() error {
-	switch c.Backend {
-	case "", NFTables, IPTables:
-		return nil
-	}
-	return fmt.Errorf("%q is not valid; want %q or %q", c.Backend, NFTables, IPTables)
-}
 
 // Masquerade gives packets of containers that leave their network the address of the
 // host. The rules of a network are constant, a container is an element of a set, so
@@ -140,9 +109,6 @@ func (m *Masquerade) List(ctx context.Context, network string) ([]Masqueraded, e
 	return list, err
 }
 
-// errNoKeep refuses a garbage collection without a list: absent is not empty.
-var errNoKeep = errors.New("collect: the list of what to keep is absent")
-
 // Collect removes all that masquerades for a network and belongs to nobody in keep.
 // An empty keep keeps nothing, and the rules of the network go too; a nil keep is
 // refused. Other networks are not looked at.
@@ -155,11 +121,61 @@ func (m *Masquerade) Collect(ctx context.Context, network string, keep []Owner) 
 	return m.host.CollectMasquerade(ctx, network, owners(keep))
 }
 
-// owners converts a list.
-func owners(list []Owner) []firewall.Owner {
-	all := make([]firewall.Owner, len(list))
-	for i, o := range list {
-		all[i] = firewall.Owner(o)
+// EnsureMasquerade is [OpenMasquerade] and [Masquerade.Ensure] for the addresses of a
+// result.
+func EnsureMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallConfig) error {
+	m, err := OpenMasquerade(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.Ensure(ctx, o, prefixes(ips)), m.Close())
+}
+
+// CheckMasquerade is [OpenMasquerade] and [Masquerade.Check] for the addresses of a
+// result.
+func CheckMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallConfig) error {
+	m, err := OpenMasquerade(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.Check(ctx, o, prefixes(ips)), m.Close())
+}
+
+// StatusMasquerade reports whether the host can masquerade. If not, the error is
+// [types.ErrPluginNotAvailable].
+//
+// Spec: checklist STA-002.
+func StatusMasquerade(ctx context.Context, cfg FirewallConfig) error {
+	m, err := OpenMasquerade(ctx, cfg)
+	if err == nil {
+		err = errors.Join(m.Ready(ctx), m.Close())
+	}
+	if err != nil {
+		return types.NewError(types.ErrPluginNotAvailable, "the host cannot masquerade", err)
+	}
+	return nil
+}
+
+// DelMasquerade is [OpenMasquerade] and [Masquerade.Del], and agrees when the host has no
+// firewall.
+func DelMasquerade(ctx context.Context, o Owner, cfg FirewallConfig) error {
+	m, err := openAny(ctx, cfg.Log)
+	if m == nil || err != nil {
+		return err
+	}
+	return errors.Join(m.Del(ctx, o), m.Close())
+}
+
+// openAny opens masquerading for removal, which looks into both backends, whichever
+// ADD used and the configuration names since: a host may have lost one of them.
+func openAny(ctx context.Context, log *slog.Logger) (*Masquerade, error) {
+	return openIfThere(OpenMasquerade(ctx, FirewallConfig{Log: log}))
+}
+
+func prefixes(ips []types.IP) []netip.Prefix {
+	all := make([]netip.Prefix, len(ips))
+	for i, ip := range ips {
+		all[i] = ip.Address
 	}
 	return all
 }

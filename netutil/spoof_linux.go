@@ -4,6 +4,7 @@ package netutil
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"github.com/cnikit/cnikit/internal/firewall"
@@ -79,4 +80,33 @@ func (f *SpoofFilter) Collect(ctx context.Context, network string, keep []Owner)
 		return errNoKeep
 	}
 	return f.host.CollectSpoofFilter(ctx, network, owners(keep))
+}
+
+// EnsureSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Ensure]. The filter is always
+// nftables, whatever cfg.Backend is.
+func EnsureSpoofFilter(ctx context.Context, o Owner, port int, mac net.HardwareAddr, cfg FirewallConfig) error {
+	f, err := OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Ensure(ctx, o, port, mac), f.Close())
+}
+
+// CheckSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Check].
+func CheckSpoofFilter(ctx context.Context, o Owner, port int, mac net.HardwareAddr, cfg FirewallConfig) error {
+	f, err := OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Check(ctx, o, port, mac), f.Close())
+}
+
+// DelSpoofFilter is [OpenSpoofFilter] and [SpoofFilter.Del], and agrees when the host has
+// no nf_tables.
+func DelSpoofFilter(ctx context.Context, o Owner, cfg FirewallConfig) error {
+	f, err := openIfThere(OpenSpoofFilter(ctx, FirewallConfig{Log: cfg.Log}))
+	if f == nil || err != nil {
+		return err
+	}
+	return errors.Join(f.Del(ctx, o), f.Close())
 }

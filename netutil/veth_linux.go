@@ -186,7 +186,7 @@ func (c *Conn) adoptVeth(ctx context.Context, cfg *VethConfig, exists error) (*V
 	if peer != nil {
 		m.add(peer.Name != cfg.Peer.Name, "peer", peer.Name, cfg.Peer.Name)
 		want := cfg.Peer.MAC
-		m.add(len(want) != 0 && peer.MAC.String() != want.String(), "mac of peer", peer.MAC.String(), want.String())
+		m.add(len(want) != 0 && peer.MAC.String() != want.String(), "hardware address of peer", peer.MAC.String(), want.String())
 	}
 	return &Veth{Host: host, Peer: peer}, m.err("link " + cfg.Name)
 }

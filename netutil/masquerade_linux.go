@@ -141,19 +141,16 @@ func CheckMasquerade(ctx context.Context, o Owner, ips []types.IP, cfg FirewallC
 	return errors.Join(m.Check(ctx, o, prefixes(ips)), m.Close())
 }
 
-// StatusMasquerade reports whether the host can masquerade. If not, the error is
-// [types.ErrPluginNotAvailable].
+// StatusMasquerade is [OpenMasquerade] and [Masquerade.Ready]: nil if the host can
+// masquerade.
 //
 // Spec: checklist STA-002.
 func StatusMasquerade(ctx context.Context, cfg FirewallConfig) error {
 	m, err := OpenMasquerade(ctx, cfg)
-	if err == nil {
-		err = errors.Join(m.Ready(ctx), m.Close())
-	}
 	if err != nil {
-		return types.NewError(types.ErrPluginNotAvailable, "the host cannot masquerade", err)
+		return err
 	}
-	return nil
+	return errors.Join(m.Ready(ctx), m.Close())
 }
 
 // DelMasquerade is [OpenMasquerade] and [Masquerade.Del], and agrees when the host has no

@@ -468,7 +468,8 @@ func (p Interface) GC(t *testing.T) {
 	}
 }
 
-// Status asks a fresh node, one without a free address, and one whose IPAM plugin is down.
+// Status asks a fresh node, one without the firewall that is asked for, one without a free
+// address, and one whose IPAM plugin is down.
 func (p Interface) Status(t *testing.T) {
 	t.Parallel()
 	n, ctx := p.node(t), t.Context()
@@ -479,6 +480,10 @@ func (p Interface) Status(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, n.State(t)); diff != "" {
 		t.Errorf("STATUS changed (-before +after):\n%s", diff)
+	}
+	request := p.request(types.V110, "net", "10.1.2.0/30", "", `,"ipMasqBackend":"iptables"`)
+	if out, exit := n.Exec(t, p.Type, types.CommandStatus, nil, request, "PATH=/nowhere"); exit == 0 || !strings.Contains(out, `"code":50,"msg":"the host cannot masquerade"`) {
+		t.Errorf("STATUS without iptables = %d, %s, want code 50", exit, out)
 	}
 	n.Add(t, network, n.Container(t, "c1")) // the only address
 	if err := n.Runtime.Status(ctx, network); !errors.Is(err, types.ErrPluginNotAvailable) {

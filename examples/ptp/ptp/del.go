@@ -9,6 +9,7 @@ import (
 
 	"github.com/cnikit/cnikit/ipam"
 	"github.com/cnikit/cnikit/netutil"
+	"github.com/cnikit/cnikit/types"
 )
 
 // left is what DEL and GC look for.
@@ -37,6 +38,9 @@ func status(ctx context.Context, r *request) error {
 		if !r.Conf.IPMasq {
 			return nil
 		}
-		return netutil.StatusMasquerade(ctx, firewall(r))
+		if err := netutil.StatusMasquerade(ctx, firewall(r)); err != nil {
+			return types.NewError(types.ErrPluginNotAvailable, "the host cannot masquerade", err)
+		}
+		return nil
 	})
 }

@@ -77,7 +77,7 @@ func (s ipset) request(command uint16, flags uint16, a attrs) request {
 	return request{typ: unix.NFNL_SUBSYS_IPSET<<8 | command, flags: flags, family: s.family, attrs: append(head, a...)}
 }
 
-// create makes s, or agrees if it is there.
+// createSet makes s, or agrees if it is there.
 func (c *conn) createSet(s ipset) error {
 	a := attrs(nil).str(ipsetAttrType, s.kind).u8(ipsetAttrRevision, s.revision()).u8(ipsetAttrFamily, s.family).
 		nest(ipsetAttrData, attrs(nil).be32(ipsetAttrElemFlags|attrNetwork, ipsetWithComment))

@@ -60,11 +60,16 @@ func iptNames(network string, f family) iptNetwork {
 	}
 }
 
+// masqueradeComment is the comment of the rules that lead to the chain of a network.
+func masqueradeComment(network string) string {
+	return "cnikit masquerade, network " + networkName(network)
+}
+
 // entry is the rule that leads packets of containers to the chain of the network.
 func (n iptNetwork) entry() []string {
 	return []string{
 		"-m", "set", "--match-set", n.containers.name, "src",
-		"-m", "comment", "--comment", "cnikit masquerade, network " + networkName(n.network), "-j", n.chain,
+		"-m", "comment", "--comment", masqueradeComment(n.network), "-j", n.chain,
 	}
 }
 
@@ -103,8 +108,9 @@ func (m iptMasquerade) ensure(ctx context.Context, o Owner, addrs []netip.Prefix
 
 // add adds addresses and the subnets they are in. One that another container has is taken
 // over under the lock, which a DEL of the other one holds from its look to its end. It
-// looks at the rules once more when they are in the sets: a GC that found nobody there may have taken the rules away since,
-// and else sees the addresses before it removes the sets; see demolish.
+// looks at the rules once more when they are in the sets: a GC that found nobody there may
+// have taken the rules away since, and else sees the addresses before it removes the sets;
+// see demolish.
 func (m iptMasquerade) add(ctx context.Context, n iptNetwork, own, members []member) error {
 	if err := m.ready(ctx, n); err != nil {
 		return err
@@ -282,11 +288,10 @@ func (m iptMasquerade) remove(ctx context.Context, network string, gone func(mar
 	return m.host.alone(ctx, func() error {
 		all, err := m.list(network)
 		errs := []error{err}
-		for _, f := range families() {
-			for _, e := range all {
-				if f.has(e.Addr) && gone(e.mark) {
-					errs = append(errs, m.host.conn.delMember(iptNames(network, f).containers, member{prefix: single(e.Addr)}))
-				}
+		for _, e := range all {
+			if gone(e.mark) {
+				n := iptNames(network, familyOf(e.Addr))
+				errs = append(errs, m.host.conn.delMember(n.containers, member{prefix: single(e.Addr)}))
 			}
 		}
 		return errors.Join(errs...)

@@ -58,7 +58,7 @@ func (m ruleMasquerade) lines(t iptTable, f family, o Owner, addrs []netip.Prefi
 		lines = append(lines, ":"+chain+" - [0:0]")
 	}
 	if !t.leads("POSTROUTING", chain) {
-		lines = append(lines, fmt.Sprintf(`-A POSTROUTING -m comment --comment "cnikit masquerade, network %s" -j %s`, networkName(o.Network), chain))
+		lines = append(lines, fmt.Sprintf(`-A POSTROUTING -m comment --comment "%s" -j %s`, masqueradeComment(o.Network), chain))
 	}
 	for _, p := range m.exempt(f, addrs) {
 		if !t.returns(chain, p) {

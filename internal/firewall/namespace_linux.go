@@ -50,8 +50,7 @@ func onThread(f func() error) error {
 
 // alone calls f while nobody else in the network namespace does so, in this process
 // or another. The lock is on the namespace itself: no file has to be made, and it ends
-// with the process. The error is
-// [os.ErrDeadlineExceeded] if somebody keeps it for too long.
+// with the process. The error is [os.ErrDeadlineExceeded] if somebody keeps it for too long.
 func (h *Host) alone(ctx context.Context, f func() error) error {
 	// Opened anew: locks of one open file do not exclude each other.
 	lock, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", h.ns))

@@ -388,6 +388,14 @@ func families() []family {
 	}
 }
 
+// familyOf returns the family of an address.
+func familyOf(a netip.Addr) family {
+	if a.Is4() {
+		return families()[0]
+	}
+	return families()[1]
+}
+
 // has reports whether a is an address of f.
 func (f family) has(a netip.Addr) bool { return a.Is4() == (f.proto == unix.NFPROTO_IPV4) }
 

@@ -43,6 +43,14 @@ const (
 // multiport is how many ports a rule can match (XT_MULTI_PORTS).
 const multiport = 15
 
+// markComment begins the comment of the rules that masquerade what has a mark.
+const markComment = "cnikit host ports, mark bit "
+
+// hostPortsComment is the comment of the rules of a network outside its chain.
+func hostPortsComment(network string) string {
+	return "cnikit host ports, network " + networkName(network)
+}
+
 // portsChain names the chain of a network, ownerChain that of a container.
 func portsChain(network string) string { return hostPortsChain + hash(network)[:18] }
 func ownerChain(mark string) string    { return containerChain + hash(mark)[:18] }
@@ -221,7 +229,7 @@ func (i iptPorts) base(t iptTable, add func(words ...string)) {
 			for _, p := range i.family.unreachable(i.SNAT) {
 				words = append(words, "!", "-d", p.String())
 			}
-			add(append(words, "-m", "comment", "--comment", "cnikit host ports, network "+networkName(i.owner.Network), "-j", network)...)
+			add(append(words, "-m", "comment", "--comment", hostPortsComment(i.owner.Network), "-j", network)...)
 		}
 	}
 	if i.MarkChain == "" && !t.masquerades(i.markComment()) {
@@ -245,7 +253,7 @@ func (i iptPorts) guard(t iptTable) []section {
 
 // guardSpec is the rule of guard without the command.
 func guardSpec(network string) string {
-	return fmt.Sprintf(`PREROUTING ! -i lo -d %s -m comment --comment "cnikit host ports, network %s" -j DROP`, loopback4(), networkName(network))
+	return fmt.Sprintf(`PREROUTING ! -i lo -d %s -m comment --comment "%s" -j DROP`, loopback4(), hostPortsComment(network))
 }
 
 // markValue returns the mark and its mask.
@@ -472,7 +480,7 @@ func (m iptPortMap) removeGuard(ctx context.Context, program, network string) er
 	}
 	var lines []string
 	for _, r := range parseTable(text).in("PREROUTING") {
-		if r.target() == "DROP" && r.option("--comment") == "cnikit host ports, network "+networkName(network) {
+		if r.target() == "DROP" && r.option("--comment") == hostPortsComment(network) {
 			lines = append(lines, r.deletion())
 		}
 	}
@@ -503,6 +511,3 @@ func (m iptPortMap) removeMarks(ctx context.Context, program, chain string) erro
 // restoreOf names the program that changes what another shows: iptables-restore for
 // iptables, iptables-nft-restore for iptables-nft.
 func restoreOf(program string) string { return program + "-restore" }
-
-// markComment begins the comment of the rules that masquerade what is marked.
-const markComment = "cnikit host ports, mark bit "

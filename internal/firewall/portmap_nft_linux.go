@@ -85,10 +85,7 @@ type placed struct {
 // elements returns the elements that stand for a forward of an owner, without those
 // of the index.
 func (f Forward) elements(network, mark string, claim bool) []placed {
-	t, fam := portsTable(network), families()[0]
-	if !fam.has(f.Host.Addr()) {
-		fam = families()[1]
-	}
+	t, fam := portsTable(network), familyOf(f.Host.Addr())
 	proto, to := []byte{byte(f.Protocol)}, pad(f.Container.Addr().AsSlice(), port(f.Container))
 	dnat := placed{t, fam.dnat(), element{key: pad(proto, f.Host.Addr().AsSlice(), port(f.Host)), data: to}}
 	if f.Host.Addr().IsUnspecified() {
@@ -110,12 +107,8 @@ func (f Forward) elements(network, mark string, claim bool) []placed {
 
 // selfOf returns the element that says that the container with an address may reach itself.
 func selfOf(network, mark string, container netip.Addr) placed {
-	fam := families()[0]
-	if !fam.has(container) {
-		fam = families()[1]
-	}
 	a := container.AsSlice()
-	return placed{portsTable(network), fam.selves(), element{key: pad(a, a), comment: mark}}
+	return placed{portsTable(network), familyOf(container).selves(), element{key: pad(a, a), comment: mark}}
 }
 
 // containers returns the addresses that ports are mapped to, each once.

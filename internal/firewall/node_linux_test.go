@@ -150,19 +150,24 @@ func sysctl(t testing.TB, n *nstest.NS, name, value string) {
 	})
 }
 
-// unseen makes what bridges of a namespace forward none of the firewall's business. That is so
-// by itself where br_netfilter is not loaded, and there are no settings then.
-func unseen(t testing.TB, n *nstest.NS) {
+// bridgesSeen reports whether the firewall of a namespace sees what bridges forward: not where
+// the kernel has br_netfilter as a module that is not loaded.
+func bridgesSeen(t testing.TB, n *nstest.NS) (seen bool) {
 	t.Helper()
-	there := false
 	n.Do(t, func() {
 		_, err := os.Stat("/proc/sys/net/bridge")
-		there = err == nil
+		seen = err == nil
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 	})
-	if there {
+	return seen
+}
+
+// unseen makes what bridges of a namespace forward none of the firewall's business.
+func unseen(t testing.TB, n *nstest.NS) {
+	t.Helper()
+	if bridgesSeen(t, n) {
 		sysctl(t, n, "net/bridge/bridge-nf-call-iptables", "0")
 		sysctl(t, n, "net/bridge/bridge-nf-call-ip6tables", "0")
 	}

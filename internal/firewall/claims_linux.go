@@ -97,21 +97,17 @@ func (m nftPortMap) reclaim(mark string, forwards []Forward) (changes []request,
 	if err != nil {
 		return nil, false, err
 	}
-	var wanted []element
-	var names [][]byte
-	for _, f := range forwards {
+	wanted, wantedIndex := claimsByIPTables(mark, forwards)
+	for i, f := range forwards {
 		there, err := m.conn.element(t, claimsSet, f.claim())
-		want := element{key: f.claim(), data: claimedBy(IPTables, mark), comment: mark}
 		switch {
 		case err == nil && there.comment != mark:
 			return nil, false, newConflict(f, there.comment)
-		case err == nil && !bytes.Equal(there.data, want.data):
-			want.data, mapped = there.data, true
+		case err == nil && !bytes.Equal(there.data, wanted[i].data):
+			wanted[i].data, mapped = there.data, true
 		case err != nil && !errors.Is(err, unix.ENOENT):
 			return nil, false, err
 		}
-		wanted = append(wanted, want)
-		names = append(names, f.claim())
 	}
 	same := slices.EqualFunc(claimed, wanted, func(a placed, b element) bool { return bytes.Equal(a.key, b.key) })
 	if same && len(claimants) == len(wanted) {
@@ -119,19 +115,25 @@ func (m nftPortMap) reclaim(mark string, forwards []Forward) (changes []request,
 	}
 	return slices.Concat(
 		eachSet(claimed, table.delElements), t.delElements(claimantsSet, claimants),
-		t.addElements(claimsSet, wanted), t.addElements(claimantsSet, index(mark, names...))), mapped, nil
+		t.addElements(claimsSet, wanted), t.addElements(claimantsSet, wantedIndex)), mapped, nil
+}
+
+// claimsByIPTables returns the claims of the owner with a mark for forwards that iptables maps,
+// and the entries of the index that tell of them.
+func claimsByIPTables(mark string, forwards []Forward) (claims, claimants []element) {
+	var names [][]byte
+	for _, f := range forwards {
+		claims = append(claims, element{key: f.claim(), data: claimedBy(IPTables, mark), comment: mark})
+		names = append(names, f.claim())
+	}
+	return claims, index(mark, names...)
 }
 
 // yield removes what nftables maps to o, and returns it, when iptables maps p, whose claims
 // tell so from then on.
 func (m nftPortMap) yield(ctx context.Context, o Owner, p PortMap) (gone []Forward, err error) {
-	t, mark := claims().table, o.Mark()
-	var taken []element
-	var names [][]byte
-	for _, f := range p.claiming() {
-		taken = append(taken, element{key: f.claim(), data: claimedBy(IPTables, mark), comment: mark})
-		names = append(names, f.claim())
-	}
+	t := claims().table
+	claimed, claimants := claimsByIPTables(o.Mark(), p.claiming())
 	err = retry(ctx, func() error {
 		changes, had, err := m.remove(o)
 		if err != nil {
@@ -139,7 +141,7 @@ func (m nftPortMap) yield(ctx context.Context, o Owner, p PortMap) (gone []Forwa
 		}
 		gone = append(gone, had...) // also what is gone when this is asked for again
 		return changedIfGone(m.conn.batch(slices.Concat(
-			changes, t.addElements(claimsSet, taken), t.addElements(claimantsSet, index(mark, names...)))))
+			changes, t.addElements(claimsSet, claimed), t.addElements(claimantsSet, claimants))))
 	})
 	return gone, err
 }

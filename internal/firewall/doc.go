@@ -60,8 +60,8 @@
 // ports on its network, and none for containers without, or for other packets. nftables has
 // maps, and is the default.
 //
-// Which ports are taken stands in one table of nftables, also for those that iptables maps:
-// else an ADD with nftables had to run programs to see them.
+// Which ports are taken, and by which backend, stands in one table of nftables, also for those
+// that iptables maps: else an ADD with nftables had to run programs to see them.
 //
 // Source: https://git.netfilter.org/ipset/tree/src/ipset.8?h=v7.17 (SKBINFO); iptables-extensions(8), DNAT
 //

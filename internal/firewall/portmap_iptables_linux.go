@@ -89,23 +89,10 @@ func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 			}
 		}
 		for _, f := range families() {
-			i := m.of(f, o, p)
-			if len(i.forwards) == 0 {
-				continue
-			}
-			t, err := m.host.table(ctx, iptProgram(f, ""))
-			if err != nil {
-				return err
-			}
-			if err := i.conflicts(t); err != nil {
-				return err
-			}
-			lines, err := i.lines(t)
-			if err != nil {
-				return err
-			}
-			if err := m.host.restore(ctx, iptProgram(f, "-restore"), append(i.guard(t), section{"nat", lines})...); err != nil {
-				return err
+			if i := m.of(f, o, p); len(i.forwards) > 0 {
+				if err := m.write(ctx, i); err != nil {
+					return err
+				}
 			}
 		}
 		if !mapped {
@@ -115,6 +102,22 @@ func (m iptPortMap) ensure(ctx context.Context, o Owner, p PortMap) error {
 		m.host.forget(ctx, without(gone, p.Forwards), true)
 		return err
 	})
+}
+
+// write puts the rules of i in place.
+func (m iptPortMap) write(ctx context.Context, i iptPorts) error {
+	t, err := m.host.table(ctx, iptProgram(i.family, ""))
+	if err != nil {
+		return err
+	}
+	if err := i.conflicts(t); err != nil {
+		return err
+	}
+	lines, err := i.lines(t)
+	if err != nil {
+		return err
+	}
+	return m.host.restore(ctx, iptProgram(i.family, "-restore"), append(i.guard(t), section{"nat", lines})...)
 }
 
 // yield removes what iptables maps to o, of whichever iptables, when nftables maps p.

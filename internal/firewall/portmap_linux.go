@@ -109,14 +109,14 @@ func (h *Host) CheckPortMap(ctx context.Context, o Owner, p PortMap) error {
 	if err != nil {
 		return err
 	}
-	differs := h.checking(m.check(ctx, o, p), portsTable(o.Network), func() error {
+	wrong := h.checking(m.check(ctx, o, p), portsTable(o.Network), func() error {
 		return iptPortMap{host: h}.check(ctx, o, p)
 	})
-	if differs == nil {
+	if wrong == nil {
 		return nil
 	}
 	if theirs, err := h.mappedByReference(ctx, o, p); err != nil || !theirs {
-		return errors.Join(differs, err)
+		return errors.Join(wrong, err)
 	}
 	return nil
 }

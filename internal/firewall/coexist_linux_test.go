@@ -98,7 +98,8 @@ func TestNeighbours(t *testing.T) {
 			answers(t, outside, "tcp", netip.AddrPortFrom(hostAddr[family], 8080), "c", outsideAddr[family])
 			answers(t, outside, "tcp", netip.AddrPortFrom(hostAddr[family], 9000), "other", outsideAddr[family]) // Docker's
 			answers(t, outside, "tcp", service, "c", outsideAddr[family])                                        // kube-proxy's
-			if bridgesSeen(t, n.host) {                                                                          // which kube-proxy asks for: the answer to a neighbour has to be changed back
+			// The answer to a neighbour has to be changed back, for which kube-proxy asks for this.
+			if bridgesSeen(t, n.host) {
 				answers(t, other, "tcp", service, "c", other.addr(family))
 			}
 			answers(t, other, "tcp", netip.AddrPortFrom(outsideAddr[family], 7), "outside", hostAddr[family])

@@ -43,8 +43,13 @@ func wantMismatch(t *testing.T, what string, err error, want ...string) {
 		}
 		return
 	}
+	var m *netutil.MismatchError
+	if !errors.As(err, &m) {
+		t.Errorf("%s = %v, want one that differs in %q", what, err, want)
+		return
+	}
 	var got []string
-	for _, d := range asMismatch(t, err) {
+	for _, d := range m.Differences {
 		got = append(got, d.What)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -178,7 +178,35 @@ func TestPortMap_otherBackend(t *testing.T) {
 	})
 }
 
-// As above, but for an ADD that is killed: the next one goes on. The port of both calls leads
+// That ADD notices another backend costs an ADD in the steady state nothing: with nftables the
+// index, the rules, an element for each address and one transaction, whatever the number of
+// ports; with iptables the index, an element for each port, and the transaction.
+func TestPortMap_messages(t *testing.T) {
+	t.Parallel()
+	for backend, want := range map[string]func(ports int) int{
+		firewall.NFTables: func(int) int { return 1 + 1 + 2 + 1 },
+		firewall.IPTables: func(ports int) int { return 1 + 2*ports + 1 },
+	} {
+		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, nstest.New(t), backend)
+			for i, ports := range [][]uint16{{79}, {80}, {81, 82, 83}} {
+				o, addrs := numbered(i)
+				p := portMap(&container{owner: o, addrs: addrs}, firewall.TCP, ports...)
+				var err error
+				got := h.Sent(func() { err = h.EnsurePortMap(t.Context(), o, p) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := want(len(ports)); i > 0 && got != want { // the first makes the tables
+					t.Errorf("%d messages for %d ports of each family, want %d", got, len(ports), want)
+				}
+			}
+		})
+	}
+}
+
+// As TestPortMap_otherBackend, but for an ADD that is killed: the next one goes on. The port of both calls leads
 // to the container all the time.
 func TestPortMap_otherBackendKilled(t *testing.T) {
 	t.Parallel()

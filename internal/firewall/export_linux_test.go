@@ -82,6 +82,15 @@ func (h *Host) WhenSending(n int, f func()) {
 	}
 }
 
+// Sent calls f and returns how many messages h sends meanwhile.
+func (h *Host) Sent(f func()) int {
+	n := 0
+	h.conn.sending = func() { n++ }
+	f()
+	h.conn.sending = nil
+	return n
+}
+
 // DieWhenSending makes h send nothing from its nth message from here on, as if its process
 // was killed.
 func (h *Host) DieWhenSending(n int) (died func() bool, err error) {

@@ -86,7 +86,7 @@ func TestExamine_over(t *testing.T) {
 		}
 		return 1
 	})
-	report, err := skeltest.Examine(ctx, target, skeltest.ExamineOptions{Only: []string{"VER-005"}})
+	report, err := skeltest.Examine(ctx, target, skeltest.ExamineOptions{Only: []string{ids("VER/005")}})
 	if !errors.Is(err, context.Canceled) || len(report.Outcomes) != 1 || report.Outcomes[0].Status != skeltest.NotTestable {
 		t.Errorf("an examination that was ended = %+v, %v, want that the rule was not tested", report.Outcomes, err)
 	}

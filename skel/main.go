@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	_ "github.com/cnikit/cnikit/internal/oneproc"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -35,23 +36,20 @@ import (
 //
 // For ADD, CHECK and STATUS goroutines share one processor, unless the variable GOMAXPROCS
 // says otherwise: a plugin lives for some milliseconds, and would spend the more on waking
-// threads that find nothing to do. A handler that has work for several sets
-// [runtime.GOMAXPROCS]. DEL and GC remove several things, for each of which the kernel
+// threads that find nothing to do. That is so in any process that imports this package and has
+// been given CNI_COMMAND, since it is cheap only before other packages are initialized. A handler
+// that has work for several sets [runtime.GOMAXPROCS]. DEL and GC remove several things, for each of which the kernel
 // makes them wait, so they have what the machine has. The line "godebug updatemaxprocs=0" in
 // the go.mod of a plugin saves it from looking for processors that were added since it began.
 //
 // Spec: checklist PROTO-034, PROTO-049.
 func Main(plugins ...Runner) {
-	env, standard := processEnv()
+	env := processEnv()
 	ctx := context.Background()
+	var standard []os.File
 	if env.getenv(envCommand) != string(types.CommandVersion) {
 		// VERSION neither logs nor has anything to undo, and runtimes ask it often.
-		switch types.Command(env.getenv(envCommand)) {
-		case types.CommandAdd, types.CommandCheck, types.CommandStatus:
-			if env.getenv("GOMAXPROCS") == "" {
-				runtime.GOMAXPROCS(1) // before there are goroutines to wake a thread for
-			}
-		}
+		standard = outlivePipe()
 		env.secrets = &atomic.Pointer[types.Call]{}
 		env.secrets.Store(&types.Call{Environ: env.Environ})
 		// Records that name no request, as those of slog.Info and of package log, are of the

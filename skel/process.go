@@ -16,10 +16,9 @@ type brokenInput struct{ err error }
 func (b brokenInput) Read([]byte) (int, error) { return 0, b.err }
 
 // processEnv returns the Env of the process, and takes standard output away from
-// everybody else: descriptor 1 is standard error from then on, and nobody dies of a
-// runtime that has closed its end of that. The files that it returns are to be kept alive.
-// It is for Main, before there are other goroutines.
-func processEnv() (Env, []os.File) {
+// everybody else: descriptor 1 is standard error from then on. It is for Main,
+// before there are other goroutines.
+func processEnv() Env {
 	env := Env{Environ: os.Environ(), Stdin: stdin(), Stderr: os.Stderr}
 	switch {
 	case wasClosed(os.Stdin):
@@ -30,5 +29,5 @@ func processEnv() (Env, []os.File) {
 	if out := takeStdout(); out != nil {
 		env.Stdout = out
 	}
-	return env, outlivePipe()
+	return env
 }

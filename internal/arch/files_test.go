@@ -101,6 +101,18 @@ func TestPackageVariables(t *testing.T) {
 	}
 }
 
+// Packages do nothing when they are initialized, but for the one that makes that cheaper.
+func TestInit(t *testing.T) {
+	t.Parallel()
+	for _, s := range sources(t, false) {
+		for _, d := range s.ast.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" && s.dir() != "internal/oneproc" {
+				t.Errorf("%s: has an init: let those who need it call it", s.path)
+			}
+		}
+	}
+}
+
 // initialCalls returns the functions of other packages that package variables call directly.
 func initialCalls(f *ast.File) []string {
 	var calls []string

@@ -33,11 +33,12 @@ var laws = []struct {
 	{"ns", law{ours: []string{"internal/nsfs"}, others: []string{"github.com/vishvananda/netns", "golang.org/x/sys"}}},
 	{"ipam", law{ours: []string{"types"}}},
 	{"ipam/storetest", law{ours: []string{"ipam", "types"}}},
-	{"skel", law{ours: []string{"types", "internal/nsfs"}}},
+	{"skel", law{ours: []string{"types", "internal/nsfs", "internal/oneproc"}}},
 	{"skel/skeltest", law{ours: []string{"types", "skel", "ipam", "ns", "netutil", "internal/*"}, others: []string{"golang.org/x/sys"}}}, // ptrace
 	{"skel/skeltest/*", law{ours: []string{"types", "skel", "skel/skeltest", "ipam", "ns", "netutil", "internal/*"}}},
 	{"netutil", law{ours: []string{"ns", "types", "internal/rtnl", "internal/firewall"}}},
 	{"internal/nsfs", law{}},
+	{"internal/oneproc", law{}},
 	{"internal/nstest", law{}},
 	{"internal/arch", law{}},
 	{"internal/golden", law{}},

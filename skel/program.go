@@ -57,7 +57,7 @@ type request struct {
 func (p *program) run(ctx context.Context, env Env) (exit int) {
 	if p.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("%s did not finish within %s: %w", p.name, p.timeout, types.ErrTryAgainLater))
+		ctx, cancel = context.WithTimeoutCause(ctx, p.timeout, &timeoutError{p.name, p.timeout})
 		defer cancel()
 	}
 	q := &request{program: p, env: env, times: env.times.orDefault(), traceID: env.traceID(), undo: &undoStack{}}
@@ -80,6 +80,19 @@ func (p *program) run(ctx context.Context, env Env) (exit int) {
 	}
 	return 0
 }
+
+// A timeoutError is the error of a plugin whose Timeout is over. It is a type since one is
+// made for each request, and hardly any is read.
+type timeoutError struct {
+	plugin  string
+	timeout time.Duration
+}
+
+func (e *timeoutError) Error() string {
+	return e.plugin + " did not finish within " + e.timeout.String() + ": " + e.Unwrap().Error()
+}
+
+func (e *timeoutError) Unwrap() error { return types.ErrTryAgainLater }
 
 // refuse undoes what a failed ADD did and answers with an error.
 func (q *request) refuse(ctx context.Context, err error) (exit int) {

@@ -503,8 +503,7 @@ func sameAsPackage[T any](t *testing.T, begin func() T, extra string) {
 
 func zero[T any]() (z T) { return z }
 
-// What a plugin does not take is left out before package json reads the rest, and no more
-// than that.
+// Members are read one by one, and come out as by package json.
 func TestPluginConfig_Decode_likePackage(t *testing.T) {
 	t.Parallel()
 	for _, extra := range []string{

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/cnikit/cnikit/internal/early"
 )
 
 // A panicError is a panic, with the stack for standard error.
@@ -47,7 +49,7 @@ func await(ctx context.Context, grace time.Duration, f func() error) error {
 	go func() {
 		err := errGoexit
 		defer func() { done <- err }()
-		growStack(0)
+		early.GrowStack()
 		err = guarded(f)
 	}()
 	select {

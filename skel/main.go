@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	_ "github.com/cnikit/cnikit/internal/oneproc"
 	"github.com/cnikit/cnikit/types"
 )
 

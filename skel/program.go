@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cnikit/cnikit/internal/early"
 	"github.com/cnikit/cnikit/types"
 )
 
@@ -143,7 +144,7 @@ func (q *request) answer(ctx context.Context) ([]byte, error) {
 	if name == string(types.CommandVersion) {
 		return q.versionInfo(ctx), nil
 	}
-	growStack(0)
+	early.GrowStack()
 	q.openLog(LogOptions{})
 	cmd, err := findCommand(name)
 	if err != nil {

@@ -106,7 +106,7 @@ func TestInit(t *testing.T) {
 	t.Parallel()
 	for _, s := range sources(t, false) {
 		for _, d := range s.ast.Decls {
-			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" && s.dir() != "internal/oneproc" {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" && s.dir() != "internal/early" {
 				t.Errorf("%s: has an init: let those who need it call it", s.path)
 			}
 		}

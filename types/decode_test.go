@@ -509,7 +509,7 @@ func TestPluginConfig_Decode_likePackage(t *testing.T) {
 	for _, extra := range []string{
 		``, `,"a":1`, `,"A":2`, `,"a":1,"a":2`, `,"a":"x"`, `,"a":null`, `,"\u0061":3`, `,"b":"x"`, `,"B":5`, `,"b":null`, `,"-":7`, `,"c":4`,
 		`,"c":[{"a":1},{"B":"x","z":[]}]`, `,"p":3,"q":4`, `,"q":null`, `,"p":{"a":1}`, `,"p":"x"`, `,"n":"3","b":"true"`, `,"n":3`, `,"n":"x"`,
-		`,"m":{"x":1},"m":{"y":2}`, `,"s":{"a":1},"s":{"b":"x"}`, `,"i":{"x":[1,"2",null]}`, `,"l":[1]`, `,"l":[1,2,3]`, `,"l":null,"m":null,"s":null,"i":null`,
+		`,"m":{"x":1},"m":{"y":2}`, `,"s":{"a":1},"s":{"b":"x"}`, `,"s":{"A":1,"a":2}`, `,"s":[1]`, `,"s":{"a":"x"}`, `,"p":{"A":3,"B":"y"}`, `,"i":{"x":[1,"2",null]}`, `,"l":[1]`, `,"l":[1,2,3]`, `,"l":null,"m":null,"s":null,"i":null`,
 	} {
 		sameAsPackage(t, zero[inner], extra)
 		sameAsPackage(t, zero[embeds], extra)

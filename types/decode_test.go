@@ -471,6 +471,7 @@ type (
 	}
 	minus struct {
 		A int `json:"-"`
+		//lint:ignore SA5008 it is odd, and package json takes it
 		B int `json:"-,"`
 		c int
 	}

@@ -222,12 +222,33 @@ func TestMain_BrokenPipe(t *testing.T) {
 	if got := execute(t, cmd); got.exit != 1 || !strings.Contains(got.stderr, "UNDONE") {
 		t.Errorf("broken standard output: exit = %d, stderr = %q, want 1 and UNDONE", got.exit, got.stderr)
 	}
-	for _, descriptors := range []string{"1024", "4", "3"} { // which are all that the process may have
-		cmd = shell(t, "play-chatty", request("1.1.0"), environ("ADD"), "")
-		cmd.Args[2] = "ulimit -n " + descriptors + ` && exec "$0"`
-		cmd.Stderr = closed()
-		execute(t, cmd).result(t)
+	for _, descriptors := range []int{1024, 4, 3} {
+		t.Run(fmt.Sprint(descriptors), func(t *testing.T) {
+			t.Parallel()
+			few(t, "play-well", descriptors) // skips where it cannot be had
+			cmd := fewDescriptors(t, "play-chatty", descriptors)
+			cmd.Stderr = closed()
+			execute(t, cmd).result(t)
+		})
 	}
+}
+
+// fewDescriptors is [process] with so many descriptors as all that it may have.
+func fewDescriptors(t *testing.T, part string, n int) *exec.Cmd {
+	t.Helper()
+	cmd := shell(t, part, request("1.1.0"), environ("ADD"), "")
+	cmd.Args[2] = fmt.Sprintf("ulimit -n %d && exec \"$0\"", n)
+	return cmd
+}
+
+// few executes a part with so many descriptors.
+func few(t *testing.T, part string, n int) answer {
+	t.Helper()
+	got := execute(t, fewDescriptors(t, part, n))
+	if got.exit == 127 {
+		nstest.Lacks(t, "a test binary that loads no libraries", errors.New(got.stderr))
+	}
+	return got
 }
 
 // The descriptors 1 and 2 stay open, and both are standard error.
@@ -349,13 +370,7 @@ func TestMain_Inherited(t *testing.T) {
 // Where no descriptor is left for another standard output, there still is an answer.
 func TestMain_NoDescriptor(t *testing.T) {
 	t.Parallel()
-	cmd := shell(t, "play-well", request("1.1.0"), environ("ADD"), "")
-	cmd.Args[2] = "ulimit -n 3 && exec \"$0\""
-	got := execute(t, cmd)
-	if got.exit == 127 {
-		nstest.Lacks(t, "a test binary that loads no libraries", errors.New(got.stderr))
-	}
-	got.result(t)
+	few(t, "play-well", 3).result(t)
 }
 
 // null returns the null device.

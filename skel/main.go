@@ -37,9 +37,10 @@ import (
 // says otherwise: a plugin lives for some milliseconds, and would spend the more on waking
 // threads that find nothing to do. That is so in any process that imports this package and has
 // been given CNI_COMMAND, since it is cheap only before other packages are initialized. A handler
-// that has work for several sets [runtime.GOMAXPROCS]. DEL and GC remove several things, for each of which the kernel
-// makes them wait, so they have what the machine has. The line "godebug updatemaxprocs=0" in
-// the go.mod of a plugin saves it from looking for processors that were added since it began.
+// that has work for several sets [runtime.GOMAXPROCS]. DEL and GC remove several things, for
+// each of which the kernel makes them wait, so they have what the machine has. The line
+// "godebug updatemaxprocs=0" in the go.mod of a plugin saves it from looking for processors that
+// were added since it began.
 //
 // Spec: checklist PROTO-034, PROTO-049.
 func Main(plugins ...Runner) {

@@ -150,8 +150,8 @@ func chatty(ctx context.Context, r *skel.Request[conf]) (*types.Result, error) {
 	return sample(), nil
 }
 
-// collect leaves nothing to the garbage collector that it may take, and then writes to the
-// standard descriptors by hand.
+// collect has the garbage collector take what it may, and then writes to the standard
+// descriptors by hand.
 func collect(context.Context, *skel.Request[conf]) (*types.Result, error) {
 	for range 3 {
 		runtime.GC()

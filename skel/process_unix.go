@@ -18,16 +18,26 @@ func takeStdout() *os.File {
 	if wasClosed(os.Stdout) {
 		return nil
 	}
-	as := *os.Stdout
-	fd, err := syscall.Dup(1)
+	as := *os.Stdout // os.Stdout itself is about to become standard error
+	out, err := dup(1, "stdout")
 	if err != nil {
 		return &as
 	}
-	syscall.CloseOnExec(fd)
 	if err := dup2(2, 1); err != nil {
 		return &as
 	}
-	return os.NewFile(uintptr(fd), "stdout")
+	return out
+}
+
+// dup returns a file with a descriptor of its own for what fd is, which no child process
+// inherits.
+func dup(fd int, name string) (*os.File, error) {
+	other, err := syscall.Dup(fd)
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(other)
+	return os.NewFile(uintptr(other), name), nil
 }
 
 // outlivePipe makes os.Stdout and os.Stderr return an error for a pipe that nobody reads
@@ -42,9 +52,8 @@ func takeStdout() *os.File {
 // Source: https://pkg.go.dev/os/signal#hdr-SIGPIPE
 func outlivePipe() (before []os.File) {
 	before = []os.File{*os.Stdout, *os.Stderr}
-	if fd, err := syscall.Dup(2); err == nil {
-		syscall.CloseOnExec(fd)
-		*os.Stderr = *os.NewFile(uintptr(fd), os.Stderr.Name())
+	if stderr, err := dup(2, os.Stderr.Name()); err == nil {
+		*os.Stderr = *stderr
 	} else {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}

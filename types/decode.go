@@ -110,10 +110,10 @@ func readFields(data json.RawMessage, v any) error {
 		return json.Unmarshal(data, v)
 	}
 	fields := jsonFields(target.Type())
-	names := fields.names()
 	if fields.needPackage() {
 		return json.Unmarshal(data, v)
 	}
+	names := fields.names()
 	var failed error
 	err := node{raw: data}.walk(func(quoted, value json.RawMessage) {
 		if k, _ := match(quoted, names); k >= 0 && failed == nil {
@@ -364,9 +364,8 @@ func (l fieldList) names() []string {
 // needPackage reports whether package json has rules for a field that are not repeated here.
 // That of several fields by one name is another one.
 func (l fieldList) needPackage() bool {
-	names := l.names()
 	for i, f := range l {
-		if f.odd || slices.Contains(names[:i], f.name) {
+		if f.odd || slices.ContainsFunc(l[:i], func(other jsonField) bool { return other.name == f.name }) {
 			return true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/cnikit/cnikit/netutil"
 )
@@ -17,14 +18,16 @@ import (
 // barePackage is the program to compare with: what the kernel and a process cost.
 const barePackage = "github.com/cnikit/cnikit/internal/bench/testdata/bare"
 
-// buildBare builds the bare program, as small as plugins are.
-func buildBare(path string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, barePackage)
+// buildBare builds the bare program into a directory, as small as plugins are, and returns a
+// copy of it, as of those; see [installed].
+func buildBare(dir string) (path string, err error) {
+	built, copied := filepath.Join(dir, "built"), filepath.Join(dir, "bare")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Join(built, "bare"), barePackage)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the bare program: %w\n%s", err, out)
+		return "", fmt.Errorf("build the bare program: %w\n%s", err, out)
 	}
-	return nil
+	return filepath.Join(copied, "bare"), os.CopyFS(copied, os.DirFS(built))
 }
 
 // newBare returns the contender that the bare program is. Its host has the bridge that

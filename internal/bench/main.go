@@ -9,9 +9,9 @@
 //	go run ./internal/bench -options [-n 50] [-scenario NAME] DIR [DIR ...]
 //
 // Each DIR holds executables of the names that the scenarios use, or links of these
-// names to one executable. Copies of them are measured, which is what a node has. All folders take turns in one run, so that a noisy machine
-// is noisy for all of them alike; read the ratios, which are relative to the first
-// folder, and not the times. Times are medians, or with -share 0.1 such that a tenth of all
+// names to one executable. Copies of them are measured, which is what a node has. All
+// folders take turns in one run, so that a noisy machine is noisy for all of them alike;
+// read the ratios, which are relative to the first folder, and not the times. Times are medians, or with -share 0.1 such that a tenth of all
 // was less, which is what a busy machine disturbs the least; cpu is what the processes used, user and
 // system together; MB is the peak of the memory of an ADD. It runs in network and mount
 // namespaces of its own.
@@ -53,11 +53,11 @@ func main() {
 	if exit, done := isolate(); done {
 		os.Exit(exit)
 	}
-	err := installed(flag.Args(), func(folders []folder, bare string) error {
+	err := installed(flag.Args(), func(root string, folders []folder) error {
 		if *nat {
 			return options(context.Background(), folders, *n, *only)
 		}
-		return run(context.Background(), folders, bare, settings{*n, *parallel, *share, *only})
+		return run(context.Background(), root, folders, settings{*n, *parallel, *share, *only})
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -72,7 +72,11 @@ type settings struct {
 	only        string
 }
 
-func run(ctx context.Context, folders []folder, bare string, o settings) error {
+func run(ctx context.Context, root string, folders []folder, o settings) error {
+	bare, err := buildBare(root)
+	if err != nil {
+		return err
+	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "scenario\tfolder\tADD ms\t×\tcpu\t×\tCHECK ms\t×\tcpu\t×\tDEL ms\t×\tcpu\t×\tADDs/s\t×\tMB\t×\t")
 	for _, s := range scenarios() {

@@ -17,7 +17,8 @@ import (
 // Create makes a network namespace with a name: a file at path on which the namespace
 // is mounted, so that it lasts until [Del]. Missing directories are made. It fails
 // with an error that is [fs.ErrExist] if there is anything at path, and [fs.ErrPermission]
-// without CAP_SYS_ADMIN, and leaves nothing but directories behind when it fails. The caller closes the namespace, which does not delete it.
+// without CAP_SYS_ADMIN, and leaves nothing but directories behind when it fails. The
+// caller closes the namespace, which does not delete it.
 //
 // The mount is visible in other mount namespaces as far as the directory's mount is
 // shared with them; "ip netns" sees namespaces below /run/netns.

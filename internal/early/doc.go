@@ -2,7 +2,7 @@
 
 // Package early does for a plugin what is cheap only before the other packages are
 // initialized. It acts when it is initialized itself, and is the only package of cnikit that
-// does: ADD and CHECK are one in fourteen shorter than if main did it. With hardly an import,
+// does: ADD and CHECK are one in sixteen shorter than if main did it. With hardly an import,
 // it comes before the packages that allocate.
 //
 // For ADD, CHECK and STATUS the goroutines share one processor, unless the variable GOMAXPROCS

@@ -206,8 +206,8 @@ func TestPortMap_messages(t *testing.T) {
 	}
 }
 
-// As TestPortMap_otherBackend, but for an ADD that is killed: the next one goes on. The port of both calls leads
-// to the container all the time.
+// As TestPortMap_otherBackend, but for an ADD that is killed: the next one goes on. The port
+// of both calls leads to the container all the time.
 func TestPortMap_otherBackendKilled(t *testing.T) {
 	t.Parallel()
 	backends(t, func(t *testing.T, backend string) {
